@@ -1,0 +1,1 @@
+//! Every metric that ofmirror exports: name, labels and help in one place.

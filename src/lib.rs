@@ -1,0 +1,1 @@
+//! The node agent: everything that touches the world.

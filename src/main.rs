@@ -1,0 +1,3 @@
+//! The `ofmirror` command.
+
+fn main() {}
