@@ -1,1 +1,3 @@
 //! The node agent: everything that touches the world.
+
+pub mod endpoint;
