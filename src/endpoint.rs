@@ -52,9 +52,9 @@ impl Endpoint {
                 }
             })
         };
-        timeout(CONNECT_TIMEOUT, connect)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")))
+        timeout(CONNECT_TIMEOUT, connect).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"))
+        })
     }
 }
 
@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn an_unusable_address_is_named_in_the_error() {
-        for text in ["", "unix:", "tcp:host", "tcp::6640", "tcp:host:0", "ssl:host:6640", "/run/db.sock"] {
+        for text in
+            ["", "unix:", "tcp:host", "tcp::6640", "tcp:host:0", "ssl:host:6640", "/run/db.sock"]
+        {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }

@@ -1,1 +1,5 @@
-//! OpenFlow 1.5 wire codec, and the pure plan and diff of ofmirror's flows.
+//! OpenFlow 1.5 and the mirror's flows, deterministic: no sockets, no clock, no runtime.
+//!
+//! - [`model`]: flows, matches, actions and cookies as plain values.
+
+pub mod model;
