@@ -1,0 +1,1 @@
+//! Instructions (OpenFlow 1.5.1, 7.2.5).
