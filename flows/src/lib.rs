@@ -2,6 +2,22 @@
 //!
 //! - [`model`]: flows, matches, actions and cookies as plain values.
 //! - [`ofp`]: the OpenFlow 1.5 wire codec with the Nicira extensions: message bodies to values and back.
+//! - [`tap`]: what is to be mirrored.
+//! - [`delivery`]: OVN's flows that hand a packet to a port.
+//! - [`mod@plan`]: taps and deliveries to the flows that the switch should have.
+//! - [`mod@diff`]: these and the observed ones to the changes that lead there.
+//!
+//! ```text
+//! taps -----------\
+//! deliveries ------> plan -> desired flows --\
+//! marker bits ----/                           diff -> changes
+//!                            observed flows --/
+//! ```
 
+pub mod delivery;
+pub mod diff;
+pub mod marker;
 pub mod model;
 pub mod ofp;
+pub mod plan;
+pub mod tap;

@@ -1,5 +1,7 @@
 //! What a flow does with its packets.
 
+use std::sync::Arc;
+
 use super::{Field, MatchField, OfPort, TableId};
 
 /// One action of an action list. What this crate has no name for is [`Action::Raw`], and encoded as it came.
@@ -87,4 +89,12 @@ pub enum Instruction {
     GotoTable(TableId),
     /// Any other instruction: the whole of it with type and length.
     Raw(Box<[u8]>),
+}
+
+impl Instruction {
+    /// The instructions of a flow that applies `actions` and nothing else; none drop the packet.
+    #[must_use]
+    pub fn apply(actions: Vec<Action>) -> Arc<[Self]> {
+        if actions.is_empty() { Arc::new([]) } else { Arc::new([Self::ApplyActions(actions)]) }
+    }
 }

@@ -1,5 +1,7 @@
 //! A flow of the switch and its counters.
 
+use std::sync::Arc;
+
 use super::{Action, Cookie, Instruction, Match, TableId};
 
 /// What tells a flow from every other one of the switch.
@@ -20,17 +22,15 @@ pub struct Flow {
     pub key: FlowKey,
     /// Who installed it, and for what.
     pub cookie: Cookie,
-    /// What it does.
-    pub instructions: Vec<Instruction>,
+    /// What it does; shared, as most flows of a kind do the same.
+    pub instructions: Arc<[Instruction]>,
 }
 
 impl Flow {
     /// A flow that applies `actions`; none means that the packets are dropped.
     #[must_use]
     pub fn new(key: FlowKey, cookie: Cookie, actions: Vec<Action>) -> Self {
-        let instructions =
-            if actions.is_empty() { vec![] } else { vec![Instruction::ApplyActions(actions)] };
-        Self { key, cookie, instructions }
+        Self { key, cookie, instructions: Instruction::apply(actions) }
     }
 
     /// Every action that the flow applies or writes, without those nested in others.

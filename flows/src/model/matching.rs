@@ -1,6 +1,6 @@
 //! Which packets a flow is for.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use super::{Field, MatchField};
 
@@ -51,10 +51,16 @@ impl Eq for Match {}
 
 impl Hash for Match {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // A sum, as the order means nothing; the odd factor spreads neighbouring values.
         let sum = self.fields.iter().fold(0_u64, |sum, field| {
-            let mut hasher = DefaultHasher::new();
-            field.hash(&mut hasher);
-            sum.wrapping_add(hasher.finish())
+            let word = match field {
+                MatchField::Typed { field, value, .. } => {
+                    let high = (value >> 64) as u64;
+                    (*value as u64 ^ high.rotate_left(32)).rotate_left(field.number.into())
+                }
+                MatchField::Raw(tlv) => tlv.len() as u64,
+            };
+            sum.wrapping_add(word.wrapping_mul(0x9e37_79b9_7f4a_7c15))
         });
         state.write_u64(sum);
     }

@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use crate::model::{Cookie, Flow, FlowKey, Match, OfPort, TableId};
+use crate::model::{Cookie, Flow, FlowKey, Instruction, Match, OfPort, TableId};
 
 /// `OFPG_ANY`: no condition on the group that a flow sends to.
 pub const GROUP_ANY: u32 = 0xffff_ffff;
@@ -93,7 +93,7 @@ impl FlowMod {
         Self {
             command: FlowModCommand::DeleteStrict,
             cookie_mask,
-            ..Self::add(Flow { key, cookie, instructions: vec![] })
+            ..Self::add(Flow { key, cookie, instructions: Instruction::apply(vec![]) })
         }
     }
 

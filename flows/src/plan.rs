@@ -1,0 +1,264 @@
+//! From taps to the flows that the switch should have.
+//!
+//! Two bits of OVN's flag register `reg10` carry what has happened to a frame: C, "it has been copied in this form",
+//! and R, "a copy was made of it on delivery". For a Pod port P to which OVN delivers in table T where `reg15=K` and
+//! `metadata=D`, with the mirror port M:
+//!
+//! ```text
+//! table=0,priority=65534,in_port=P,reg10=0/C|R               actions=output:M,set C,resubmit(,0)
+//! table=T,priority=65534,metadata=D,reg15=K,reg10=0/C|R      actions=output:M,set R,resubmit(,T)
+//! ```
+//!
+//! Each copies, sets its bit and looks the packet up again in the same table. The bit now hides these flows, so OVN's
+//! own flow decides what happens to the packet: nothing here ever delivers one. Both bits stay set for the rest of the
+//! logical switch, so a frame copied on entry is not copied on delivery, and one that goes to many receivers is copied
+//! for the first. A logical router clears `reg10`: the routed form is another frame.
+//!
+//! Within one logical switch OVN rewrites some frames without clearing anything. Three flows per table T, shared by all
+//! ports, forget C for these:
+//!
+//! ```text
+//! table=T,priority=65535,reg10=C/C|R,in_port=ANY                                 actions=clear C,resubmit(,T)
+//! table=T,priority=65535,reg10=C/C|R,in_port=CONTROLLER                          actions=clear C,resubmit(,T)
+//! table=T,priority=65535,reg10=C/C|R,ct_state=+trk+rpl,ct_mark=0x2/0x2           actions=clear C,resubmit(,T)
+//! ```
+//!
+//! They are: answers that OVN turns around to their sender, for which it sets `in_port` to none; packets that
+//! ovn-controller makes from another one; replies of load-balanced connections, which get the VIP's address back and
+//! which OVN marks "natted".
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::{
+    delivery::{Deliveries, Delivery},
+    marker::MarkerBits,
+    model::{
+        Action, Cookie, Field, Flow, FlowKey, Instruction, Match, MatchField, OfPort, Purpose,
+        TableId,
+    },
+    tap::{Direction, Portion, Select, Tap},
+};
+
+/// Priority of the flows that copy: above everything of OVN's, which ends at 1050.
+pub const COPY_PRIORITY: u16 = 65534;
+/// Priority of the flows that must come before those that copy.
+pub const FIRST_PRIORITY: u16 = 65535;
+
+/// The table in which every packet starts.
+const INGRESS: TableId = TableId(0);
+/// OVN's logical flags, of which two bits that it leaves alone are ours.
+const FLAGS: Field = Field::reg(10);
+/// `+trk+rpl`: a tracked packet in its connection's reply direction (`CS_TRACKED`, `CS_REPLY_DIR` of OVS).
+const TRACKED_REPLY: u128 = 0x28;
+/// OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
+const NATTED: u128 = 0x2;
+
+/// What plan decides from: wishes, and the facts of the switch that they depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// What is to be copied.
+    pub taps: &'a [Tap],
+    /// The ports that get copies, with or without taps: nothing may enter the bridge by them.
+    pub sinks: &'a [OfPort],
+    /// Where OVN delivers.
+    pub deliveries: &'a Deliveries,
+    /// The two bits of `reg10` that nobody else uses.
+    pub marker: MarkerBits,
+}
+
+/// The flows that the switch should have, and the taps that can't be served.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// No two with the same key.
+    pub flows: Vec<Flow>,
+    /// In the order of the taps.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A tap that can't be served, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The port's name in OVS.
+    pub port: Arc<str>,
+    /// The direction that isn't copied.
+    pub direction: Direction,
+    /// What is in the way.
+    pub reason: Reason,
+}
+
+/// Why a tap can't be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The port is new, or OVS could not open its device.
+    #[error("Open vSwitch has given the port no OpenFlow number")]
+    NoOfPort,
+    /// The number is not one of a port.
+    #[error("OpenFlow number {0} is reserved")]
+    ReservedOfPort(OfPort),
+    /// Copies of copies.
+    #[error("the port is the mirror port itself")]
+    IsSink,
+    /// Two names for one port, while OVS gives its number to another one.
+    #[error("port {0} has the same OpenFlow number")]
+    SharedOfPort(Arc<str>),
+    /// OVN has not bound the logical port here, or not yet.
+    #[error("OVN has no flow that delivers to the port")]
+    NoDelivery,
+    /// A nested container's port: the frame as delivered has a VLAN tag that the copy would lack.
+    #[error("OVN rewrites frames on their delivery to the port in table {0}")]
+    RewritingDelivery(TableId),
+}
+
+impl Reason {
+    /// A closed set of names, for metric labels.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoOfPort => "no_ofport",
+            Self::ReservedOfPort(_) => "reserved_ofport",
+            Self::IsSink => "is_sink",
+            Self::SharedOfPort(_) => "shared_ofport",
+            Self::NoDelivery => "no_delivery",
+            Self::RewritingDelivery(_) => "rewriting_delivery",
+        }
+    }
+}
+
+/// The flows that serve `input.taps`, and the taps that can't be served; the same for the same input.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let mut owners: HashMap<OfPort, &Arc<str>> = HashMap::with_capacity(input.taps.len());
+    let mut hooked = HashSet::with_capacity(input.taps.len());
+    let mut copies: BTreeMap<(OfPort, TableId), Arc<[Instruction]>> = BTreeMap::new();
+    let marker = input.marker;
+
+    plan.flows.extend(input.sinks.iter().map(|sink| guard(*sink)));
+    for tap in input.taps {
+        let Tap { select: Select::Everything, portion: Portion::Whole, .. } = tap;
+        let mut reject = |reason| {
+            plan.rejected.push(Rejected {
+                port: tap.port.clone(),
+                direction: tap.direction,
+                reason,
+            });
+        };
+        let port = match usable_port(tap, input.sinks) {
+            Ok(port) => port,
+            Err(reason) => {
+                reject(reason);
+                continue;
+            }
+        };
+        let owner = owners.entry(port).or_insert(&tap.port);
+        if **owner != tap.port {
+            reject(Reason::SharedOfPort(Arc::clone(owner)));
+            continue;
+        }
+        match tap.direction {
+            Direction::FromPod => {
+                let actions = copies
+                    .entry((tap.sink, INGRESS))
+                    .or_insert_with(|| copy(tap.sink, marker.copied(), INGRESS));
+                plan.flows.push(copy_sent(port, marker, actions));
+            }
+            Direction::ToPod => {
+                let deliveries = input.deliveries.to(port);
+                if deliveries.is_empty() {
+                    reject(Reason::NoDelivery);
+                }
+                for delivery in deliveries {
+                    if delivery.rewrites {
+                        reject(Reason::RewritingDelivery(delivery.table));
+                    } else if hooked.insert((delivery.table, delivery.datapath, delivery.outport)) {
+                        let actions = copies
+                            .entry((tap.sink, delivery.table))
+                            .or_insert_with(|| copy(tap.sink, marker.delivered(), delivery.table));
+                        plan.flows.push(copy_delivered(delivery, marker, actions));
+                    }
+                }
+            }
+        }
+    }
+    let tables: BTreeSet<_> = copies.into_keys().map(|(_, table)| table).collect();
+    let delivery_tables = tables.into_iter().filter(|table| *table != INGRESS);
+    plan.flows.extend(delivery_tables.flat_map(|table| forget(table, marker)));
+    plan
+}
+
+fn usable_port(tap: &Tap, sinks: &[OfPort]) -> Result<OfPort, Reason> {
+    match tap.ofport {
+        None => Err(Reason::NoOfPort),
+        Some(port) if !port.is_physical() => Err(Reason::ReservedOfPort(port)),
+        Some(port) if sinks.contains(&port) => Err(Reason::IsSink),
+        Some(port) => Ok(port),
+    }
+}
+
+fn guard(sink: OfPort) -> Flow {
+    let key = key(INGRESS, FIRST_PRIORITY, vec![MatchField::exact(Field::IN_PORT, sink.0.into())]);
+    Flow::new(key, Cookie::new(Purpose::Guard, sink), vec![])
+}
+
+fn copy_sent(port: OfPort, marker: MarkerBits, actions: &Arc<[Instruction]>) -> Flow {
+    let fields = vec![MatchField::exact(Field::IN_PORT, port.0.into()), not_copied(marker)];
+    Flow {
+        key: key(INGRESS, COPY_PRIORITY, fields),
+        cookie: Cookie::new(Purpose::FromPod, port),
+        instructions: Arc::clone(actions),
+    }
+}
+
+fn copy_delivered(delivery: &Delivery, marker: MarkerBits, actions: &Arc<[Instruction]>) -> Flow {
+    let [outport, datapath] = delivery.fields();
+    Flow {
+        key: key(delivery.table, COPY_PRIORITY, vec![not_copied(marker), outport, datapath]),
+        cookie: Cookie::new(Purpose::ToPod, delivery.ofport),
+        instructions: Arc::clone(actions),
+    }
+}
+
+/// Copies the frame to `sink`, notes that in `bit`, and looks the frame up again in `table`.
+fn copy(sink: OfPort, bit: u128, table: TableId) -> Arc<[Instruction]> {
+    Instruction::apply(vec![
+        Action::output(sink),
+        Action::SetField(MatchField::masked(FLAGS, bit, bit)),
+        Action::resubmit(table),
+    ])
+}
+
+fn forget(table: TableId, marker: MarkerBits) -> [Flow; 3] {
+    let rewritten: [Vec<MatchField>; 3] = [
+        vec![MatchField::exact(Field::IN_PORT, OfPort::ANY.0.into())],
+        vec![MatchField::exact(Field::IN_PORT, OfPort::CONTROLLER.0.into())],
+        vec![
+            MatchField::masked(Field::CT_STATE, TRACKED_REPLY, TRACKED_REPLY),
+            MatchField::masked(Field::CT_MARK, NATTED, NATTED),
+        ],
+    ];
+    rewritten.map(|mut fields| {
+        let both = marker.copied() | marker.delivered();
+        fields.push(MatchField::masked(FLAGS, marker.copied(), both));
+        let actions = vec![
+            Action::SetField(MatchField::masked(FLAGS, 0, marker.copied())),
+            Action::resubmit(table),
+        ];
+        let cookie = Cookie::new(Purpose::Rewritten, OfPort(0));
+        Flow::new(key(table, FIRST_PRIORITY, fields), cookie, actions)
+    })
+}
+
+/// Neither bit is set: the frame has not been copied in its present form.
+fn not_copied(marker: MarkerBits) -> MatchField {
+    MatchField::masked(FLAGS, 0, marker.copied() | marker.delivered())
+}
+
+fn key(table: TableId, priority: u16, fields: Vec<MatchField>) -> FlowKey {
+    FlowKey { table, priority, matching: Match::new(fields) }
+}
+
+#[cfg(test)]
+mod tests;
