@@ -107,6 +107,11 @@ impl<'a> Reader<'a> {
         self.bytes.len()
     }
 
+    /// Bytes of the message body before this.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

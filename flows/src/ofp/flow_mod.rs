@@ -1,6 +1,10 @@
 //! `OFPT_FLOW_MOD`: adds, changes and deletes flows (OpenFlow 1.5.1, 7.3.4.2).
 
 use bitflags::bitflags;
+use bytes::{BufMut, BytesMut};
+
+use super::coding::{DecodeError, EncodeError, Problem, Reader};
+use super::{instruction, oxm};
 
 use crate::model::{Cookie, Flow, FlowKey, Instruction, Match, OfPort, TableId};
 
@@ -71,6 +75,22 @@ pub struct FlowMod {
     pub importance: u16,
 }
 
+impl FlowModCommand {
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Add,
+            1 => Self::Modify,
+            2 => Self::ModifyStrict,
+            3 => Self::Delete,
+            4 => Self::DeleteStrict,
+            _ => return None,
+        })
+    }
+}
+
+/// `OFP_NO_BUFFER`: the message is not about a packet that the switch keeps.
+const NO_BUFFER: u32 = 0xffff_ffff;
+
 impl FlowMod {
     /// Adds `flow`, or replaces the one with the same key.
     #[must_use]
@@ -108,5 +128,57 @@ impl FlowMod {
     #[must_use]
     pub fn with_flags(self, flags: FlowFlags) -> Self {
         Self { flags, ..self }
+    }
+}
+
+impl Timeouts {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { idle: reader.u16()?, hard: reader.u16()? })
+    }
+
+    pub(super) fn encode(self, out: &mut BytesMut) {
+        out.put_u16(self.idle);
+        out.put_u16(self.hard);
+    }
+}
+
+impl FlowMod {
+    pub(super) fn decode(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        let cookie = Cookie(reader.u64()?);
+        let cookie_mask = reader.u64()?;
+        let table = TableId(reader.u8()?);
+        let number = reader.u8()?;
+        let command = FlowModCommand::from_number(number)
+            .ok_or_else(|| reader.error(Problem::Value(number.into())))?;
+        let timeouts = Timeouts::decode(&mut reader)?;
+        let priority = reader.u16()?;
+        let buffer = reader.u32()?;
+        if buffer != NO_BUFFER {
+            return Err(reader.error(Problem::Value(buffer.into())));
+        }
+        let out_port = OfPort(reader.u32()?);
+        let out_group = reader.u32()?;
+        let flags = FlowFlags::from_bits_retain(reader.u16()?);
+        let importance = reader.u16()?;
+        let matching = oxm::decode_match(&mut reader)?;
+        let instructions = instruction::decode_list(reader)?.into();
+        let flow = Flow { key: FlowKey { table, priority, matching }, cookie, instructions };
+        Ok(Self { command, flow, cookie_mask, out_port, out_group, flags, timeouts, importance })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        out.put_u64(self.flow.cookie.0);
+        out.put_u64(self.cookie_mask);
+        out.put_u8(self.flow.key.table.0);
+        out.put_u8(self.command as u8);
+        self.timeouts.encode(out);
+        out.put_u16(self.flow.key.priority);
+        out.put_u32(NO_BUFFER);
+        out.put_u32(self.out_port.0);
+        out.put_u32(self.out_group);
+        out.put_u16(self.flags.bits());
+        out.put_u16(self.importance);
+        oxm::encode_match(&self.flow.key.matching, out)?;
+        instruction::encode_list(&self.flow.instructions, out)
     }
 }

@@ -1,6 +1,12 @@
 //! `OFPMP_FLOW_MONITOR`: the switch tells about every change of its flows (OpenFlow 1.5.1, 7.3.5.18); OVS has it from 3.0.
 
 use bitflags::bitflags;
+use bytes::{BufMut, BytesMut};
+
+use super::coding::{DecodeError, EncodeError, Problem, Reader, set_length};
+use super::flow_stats::entry;
+use super::numbers::flow_event;
+use super::{instruction, oxm};
 
 use super::{GROUP_ANY, RemovedReason, Timeouts};
 use crate::model::{Cookie, Flow, FlowKey, Match, OfPort, TableId};
@@ -124,4 +130,119 @@ pub enum FlowUpdate {
     Paused,
     /// It tells again: everything may have changed since [`FlowUpdate::Paused`].
     Resumed,
+}
+
+impl FlowMonitorRequest {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let monitor_id = reader.within("flow monitor request").u32()?;
+        let out_port = OfPort(reader.u32()?);
+        let out_group = reader.u32()?;
+        let flags = MonitorFlags::from_bits_retain(reader.u16()?);
+        let table = TableId(reader.u8()?);
+        let command = match reader.u8()? {
+            0 => FlowMonitorCommand::Add,
+            1 => FlowMonitorCommand::Modify,
+            2 => FlowMonitorCommand::Delete,
+            other => return Err(reader.error(Problem::Value(other.into()))),
+        };
+        let matching = oxm::decode_match(reader)?;
+        Ok(Self { monitor_id, command, flags, table, out_port, out_group, matching })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        out.put_u32(self.monitor_id);
+        out.put_u32(self.out_port.0);
+        out.put_u32(self.out_group);
+        out.put_u16(self.flags.bits());
+        out.put_u8(self.table.0);
+        out.put_u8(self.command as u8);
+        oxm::encode_match(&self.matching, out)
+    }
+}
+
+impl FlowUpdate {
+    /// One update, whose length field says where it ends.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut entry = entry(reader, "flow update")?;
+        let event = entry.u16()?;
+        match event {
+            flow_event::INITIAL..=flow_event::MODIFIED => Self::decode_full(event, entry),
+            flow_event::ABBREV => {
+                let xid = entry.u32()?;
+                entry.finish()?;
+                Ok(Self::Abbrev { xid })
+            }
+            flow_event::PAUSED | flow_event::RESUMED => {
+                entry.skip(4)?;
+                entry.finish()?;
+                Ok(if event == flow_event::PAUSED { Self::Paused } else { Self::Resumed })
+            }
+            _ => Err(entry.error(Problem::Value(event.into()))),
+        }
+    }
+
+    fn decode_full(event: u16, mut entry: Reader<'_>) -> Result<Self, DecodeError> {
+        let table = TableId(entry.u8()?);
+        let reason = entry.u8()?.into();
+        let timeouts = Timeouts::decode(&mut entry)?;
+        let priority = entry.u16()?;
+        entry.skip(4)?;
+        let cookie = Cookie(entry.u64()?);
+        let key = FlowKey { table, priority, matching: oxm::decode_match(&mut entry)? };
+        if event == flow_event::REMOVED {
+            entry.finish()?;
+            return Ok(Self::Removed { key, cookie, reason, timeouts });
+        }
+        let flow = Flow { key, cookie, instructions: instruction::decode_list(entry)?.into() };
+        Ok(match event {
+            flow_event::INITIAL => Self::Initial { flow, timeouts },
+            flow_event::ADDED => Self::Added { flow, timeouts },
+            _ => Self::Modified { flow, timeouts },
+        })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let start = out.len();
+        let full = |out: &mut BytesMut,
+                    event,
+                    key: &FlowKey,
+                    cookie: &Cookie,
+                    reason: u8,
+                    timeouts: &Timeouts| {
+            out.put_u16(0);
+            out.put_u16(event);
+            out.put_u8(key.table.0);
+            out.put_u8(reason);
+            timeouts.encode(out);
+            out.put_u16(key.priority);
+            out.put_u32(0);
+            out.put_u64(cookie.0);
+            oxm::encode_match(&key.matching, out)
+        };
+        let flow_event = |out: &mut BytesMut, event, flow: &Flow, timeouts: &Timeouts| {
+            full(out, event, &flow.key, &flow.cookie, 0, timeouts)?;
+            instruction::encode_list(&flow.instructions, out)
+        };
+        let short = |out: &mut BytesMut, event, word| {
+            out.put_u16(0);
+            out.put_u16(event);
+            out.put_u32(word);
+        };
+        match self {
+            Self::Initial { flow, timeouts } => {
+                flow_event(out, flow_event::INITIAL, flow, timeouts)?;
+            }
+            Self::Added { flow, timeouts } => flow_event(out, flow_event::ADDED, flow, timeouts)?,
+            Self::Modified { flow, timeouts } => {
+                flow_event(out, flow_event::MODIFIED, flow, timeouts)?;
+            }
+            Self::Removed { key, cookie, reason, timeouts } => {
+                full(out, flow_event::REMOVED, key, cookie, (*reason).into(), timeouts)?;
+            }
+            Self::Abbrev { xid } => short(out, flow_event::ABBREV, *xid),
+            Self::Paused => short(out, flow_event::PAUSED, 0),
+            Self::Resumed => short(out, flow_event::RESUMED, 0),
+        }
+        set_length(out, start, out.len() - start, "flow update")
+    }
 }

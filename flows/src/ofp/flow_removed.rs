@@ -1,7 +1,11 @@
 //! `OFPT_FLOW_REMOVED`: a flow went, with its last counters (OpenFlow 1.5.1, 7.4.2).
 
+use bytes::{BufMut, BytesMut};
+
+use super::coding::{DecodeError, EncodeError, Reader};
+use super::oxm;
 use super::{FlowStats, Timeouts};
-use crate::model::{Cookie, FlowKey};
+use crate::model::{Cookie, FlowKey, TableId};
 
 /// `OFPRR_*`: why a flow went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,4 +67,27 @@ pub struct FlowRemoved {
     pub timeouts: Timeouts,
     /// What it has counted.
     pub stats: FlowStats,
+}
+
+impl FlowRemoved {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let table = TableId(reader.u8()?);
+        let reason = reader.u8()?.into();
+        let priority = reader.u16()?;
+        let timeouts = Timeouts::decode(reader)?;
+        let cookie = Cookie(reader.u64()?);
+        let matching = oxm::decode_match(reader)?;
+        let stats = FlowStats::decode(reader)?;
+        Ok(Self { key: FlowKey { table, priority, matching }, cookie, reason, timeouts, stats })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        out.put_u8(self.key.table.0);
+        out.put_u8(self.reason.into());
+        out.put_u16(self.key.priority);
+        self.timeouts.encode(out);
+        out.put_u64(self.cookie.0);
+        oxm::encode_match(&self.key.matching, out)?;
+        self.stats.encode(out)
+    }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use bitflags::bitflags;
+use bytes::{BufMut, BytesMut};
+
+use super::coding::{DecodeError, EncodeError, Problem, Reader, set_length};
+use super::flow_stats::{entry, put_duration};
 
 use crate::model::OfPort;
 
@@ -149,4 +153,78 @@ pub struct PortStats {
     pub tx_errors: u64,
     /// `OFPPSPT_*` properties (kinds of errors) as they came.
     pub properties: Box<[u8]>,
+}
+
+impl PortDesc {
+    /// One port, whose length field says where it ends.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let port = OfPort(reader.within("port description").u32()?);
+        let length = usize::from(reader.u16()?);
+        let Some(rest) = length.checked_sub(6) else {
+            return Err(reader.error(Problem::Length(length)));
+        };
+        let mut rest = reader.part(rest, "port description")?;
+        rest.skip(2)?;
+        let mac = rest.bytes()?;
+        rest.skip(2)?;
+        let name = PortName(rest.bytes()?);
+        let config = PortConfig::from_bits_retain(rest.u32()?);
+        let state = PortState::from_bits_retain(rest.u32()?);
+        Ok(Self { port, mac, name, config, state, properties: rest.rest().into() })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let start = out.len();
+        out.put_u32(self.port.0);
+        out.put_u32(0);
+        out.put_slice(&self.mac);
+        out.put_u16(0);
+        out.put_slice(&self.name.0);
+        out.put_u32(self.config.bits());
+        out.put_u32(self.state.bits());
+        out.put_slice(&self.properties);
+        set_length(out, start + 4, out.len() - start, "port description")
+    }
+}
+
+impl PortStats {
+    /// One port, whose length field says where it ends.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut entry = entry(reader, "port statistics")?;
+        entry.skip(2)?;
+        Ok(Self {
+            port: OfPort(entry.u32()?),
+            duration: Duration::new(entry.u32()?.into(), entry.u32()?),
+            rx_packets: entry.u64()?,
+            tx_packets: entry.u64()?,
+            rx_bytes: entry.u64()?,
+            tx_bytes: entry.u64()?,
+            rx_dropped: entry.u64()?,
+            tx_dropped: entry.u64()?,
+            rx_errors: entry.u64()?,
+            tx_errors: entry.u64()?,
+            properties: entry.rest().into(),
+        })
+    }
+
+    pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let start = out.len();
+        out.put_u32(0);
+        out.put_u32(self.port.0);
+        put_duration(out, self.duration)?;
+        for counter in [
+            self.rx_packets,
+            self.tx_packets,
+            self.rx_bytes,
+            self.tx_bytes,
+            self.rx_dropped,
+            self.tx_dropped,
+            self.rx_errors,
+            self.tx_errors,
+        ] {
+            out.put_u64(counter);
+        }
+        out.put_slice(&self.properties);
+        set_length(out, start, out.len() - start, "port statistics")
+    }
 }
