@@ -2,6 +2,8 @@
 //!
 //! - [`model`]: flows, matches, actions and cookies as plain values.
 //! - [`ofp`]: the OpenFlow 1.5 wire codec with the Nicira extensions: message bodies to values and back.
+//! - [`text`]: matches, actions and flows in the syntax of `ovs-ofctl`.
+//! - [`marker`]: which register bits the other flows of the switch leave free.
 //! - [`tap`]: what is to be mirrored.
 //! - [`delivery`]: OVN's flows that hand a packet to a port.
 //! - [`mod@plan`]: taps and deliveries to the flows that the switch should have.
@@ -21,3 +23,4 @@ pub mod model;
 pub mod ofp;
 pub mod plan;
 pub mod tap;
+pub mod text;

@@ -50,7 +50,7 @@ pub const FIRST_PRIORITY: u16 = 65535;
 /// The table in which every packet starts.
 const INGRESS: TableId = TableId(0);
 /// OVN's logical flags, of which two bits that it leaves alone are ours.
-const FLAGS: Field = Field::reg(10);
+const FLAGS: Field = Field::reg(MarkerBits::REGISTER);
 /// `+trk+rpl`: a tracked packet in its connection's reply direction (`CS_TRACKED`, `CS_REPLY_DIR` of OVS).
 const TRACKED_REPLY: u128 = 0x28;
 /// OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
@@ -162,7 +162,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
             Direction::FromPod => {
                 let actions = copies
                     .entry((tap.sink, INGRESS))
-                    .or_insert_with(|| copy(tap.sink, marker.copied(), INGRESS));
+                    .or_insert_with(|| copy(tap.sink, marker.copied_mask(), INGRESS));
                 plan.flows.push(copy_sent(port, marker, actions));
             }
             Direction::ToPod => {
@@ -174,9 +174,10 @@ pub fn plan(input: &Input<'_>) -> Plan {
                     if delivery.rewrites {
                         reject(Reason::RewritingDelivery(delivery.table));
                     } else if hooked.insert((delivery.table, delivery.datapath, delivery.outport)) {
-                        let actions = copies
-                            .entry((tap.sink, delivery.table))
-                            .or_insert_with(|| copy(tap.sink, marker.delivered(), delivery.table));
+                        let actions =
+                            copies.entry((tap.sink, delivery.table)).or_insert_with(|| {
+                                copy(tap.sink, marker.delivered_mask(), delivery.table)
+                            });
                         plan.flows.push(copy_delivered(delivery, marker, actions));
                     }
                 }
@@ -222,10 +223,10 @@ fn copy_delivered(delivery: &Delivery, marker: MarkerBits, actions: &Arc<[Instru
 }
 
 /// Copies the frame to `sink`, notes that in `bit`, and looks the frame up again in `table`.
-fn copy(sink: OfPort, bit: u128, table: TableId) -> Arc<[Instruction]> {
+fn copy(sink: OfPort, bit: u32, table: TableId) -> Arc<[Instruction]> {
     Instruction::apply(vec![
         Action::output(sink),
-        Action::SetField(MatchField::masked(FLAGS, bit, bit)),
+        Action::SetField(flags(bit, bit)),
         Action::resubmit(table),
     ])
 }
@@ -240,12 +241,10 @@ fn forget(table: TableId, marker: MarkerBits) -> [Flow; 3] {
         ],
     ];
     rewritten.map(|mut fields| {
-        let both = marker.copied() | marker.delivered();
-        fields.push(MatchField::masked(FLAGS, marker.copied(), both));
-        let actions = vec![
-            Action::SetField(MatchField::masked(FLAGS, 0, marker.copied())),
-            Action::resubmit(table),
-        ];
+        let both = marker.copied_mask() | marker.delivered_mask();
+        fields.push(flags(marker.copied_mask(), both));
+        let actions =
+            vec![Action::SetField(flags(0, marker.copied_mask())), Action::resubmit(table)];
         let cookie = Cookie::new(Purpose::Rewritten, OfPort(0));
         Flow::new(key(table, FIRST_PRIORITY, fields), cookie, actions)
     })
@@ -253,7 +252,11 @@ fn forget(table: TableId, marker: MarkerBits) -> [Flow; 3] {
 
 /// Neither bit is set: the frame has not been copied in its present form.
 fn not_copied(marker: MarkerBits) -> MatchField {
-    MatchField::masked(FLAGS, 0, marker.copied() | marker.delivered())
+    flags(0, marker.copied_mask() | marker.delivered_mask())
+}
+
+fn flags(value: u32, mask: u32) -> MatchField {
+    MatchField::masked(FLAGS, value.into(), mask.into())
 }
 
 fn key(table: TableId, priority: u16, fields: Vec<MatchField>) -> FlowKey {

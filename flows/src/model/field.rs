@@ -34,10 +34,13 @@ impl Field {
     /// `NXM_NX_CT_MARK`: mark of the tracked connection, 32 bits.
     pub const CT_MARK: Self = nicira(107, 4);
 
-    /// `NXM_NX_REGn`: a 32-bit register, 0 to 15 (31 from OVS 3.7 on).
+    /// `NXM_NX_REGn`: a 32-bit register, 0 to 15; from OVS 3.7 on also `NXOXM_ET_REGn`, 16 to 31.
     #[must_use]
     pub const fn reg(n: u8) -> Self {
-        nicira(n, 4)
+        match n {
+            0..16 => nicira(n, 4),
+            _ => Self { class: 0xffff, number: n + 1, width: 4, experimenter: 0x2320 },
+        }
     }
 
     /// Bits of the value.

@@ -12,6 +12,7 @@ mod bundle;
 mod coding;
 mod config;
 mod error;
+mod error_names;
 mod features;
 mod flow_mod;
 mod flow_monitor;
@@ -26,7 +27,9 @@ mod oxm;
 mod port;
 
 pub use action::MAX_DEPTH;
+pub(crate) use action::decode_list as decode_actions;
 pub use bundle::{BundleCommand, BundleFlags};
+pub(crate) use coding::Reader;
 pub use coding::{DecodeError, EncodeError, MAX_BODY, Problem};
 pub use config::{AsyncEvent, AsyncMask, AsyncRole};
 pub use error::OfpError;
@@ -38,6 +41,7 @@ pub use flow_stats::{FlowDesc, FlowFilter, FlowStats, FlowStatsEntry};
 pub use hello::Versions;
 pub use message::Message;
 pub use multipart::{MultipartReply, MultipartRequest};
+pub(crate) use oxm::{decode_field, decode_field_name};
 pub use port::{PortConfig, PortDesc, PortName, PortReason, PortState, PortStats};
 
 /// The version byte of OpenFlow 1.5, which every header of this codec's messages bears.

@@ -142,3 +142,8 @@ pub(crate) fn encode_header(
     }
     Ok(())
 }
+
+/// A field's name where it stands alone and a mask has no meaning.
+pub(crate) fn decode_field_name(reader: &mut Reader<'_>) -> Result<Field, DecodeError> {
+    decode_header(reader).map(|(field, _)| field)
+}
