@@ -1,3 +1,5 @@
 //! The node agent: everything that touches the world.
 
 pub mod endpoint;
+pub mod openflow;
+pub mod switch;

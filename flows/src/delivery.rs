@@ -113,9 +113,16 @@ impl Deliveries {
         Place::of(key).is_some_and(|place| self.forget(place))
     }
 
-    /// Forgets everything, before the switch is read anew.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// Takes in all flows of a table; what it had before and is not among them is gone.
+    pub fn replace_table<'a>(&mut self, table: TableId, flows: impl IntoIterator<Item = &'a Flow>) {
+        let gone: Vec<_> =
+            self.by_place.keys().filter(|place| place.table == table).copied().collect();
+        for place in gone {
+            self.forget(place);
+        }
+        for flow in flows {
+            self.insert(flow);
+        }
     }
 
     /// The flows that deliver to `port`.

@@ -1,5 +1,7 @@
 //! `OFPT_HELLO`: which versions a peer speaks (OpenFlow 1.5.1, 7.5.1).
 
+use std::fmt;
+
 use bytes::{BufMut, BytesMut};
 
 use super::coding::{DecodeError, Problem, Reader, padding};
@@ -30,6 +32,30 @@ impl Versions {
 }
 
 /// The first version bitmap of a hello's elements; `None` when there is none and the header's version counts alone.
+impl Versions {
+    /// Every version up to `version`, which is what a hello without a bitmap stands for.
+    #[must_use]
+    pub const fn up_to(version: u8) -> Self {
+        Self(if version < 31 { (1 << (version + 1)) - 2 } else { u32::MAX })
+    }
+}
+
+impl fmt::Display for Versions {
+    /// `OpenFlow 1.0, 1.3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenFlow")?;
+        let mut separator = " ";
+        for version in (1..32).filter(|version| self.contains(*version)) {
+            match version {
+                1..=6 => write!(f, "{separator}1.{}", version - 1)?,
+                _ => write!(f, "{separator}version {version:#04x}")?,
+            }
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn decode(mut reader: Reader<'_>) -> Result<Option<Versions>, DecodeError> {
     let mut versions = None;
     while !reader.is_empty() {

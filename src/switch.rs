@@ -1,0 +1,333 @@
+//! What is known of the switch, and how it stays known.
+//!
+//! [`Switch`] takes in what the OpenFlow session tells and asks for what it needs; it has no socket and no clock.
+//!
+//! 1. **Scan** ([`scan`]): all flows are read once, to find two bits of `reg10` that nobody else uses, and flows of
+//!    ours that are there already.
+//! 2. **Watch**: flow monitors report every change of our flows ([`hooks`]) and of OVN's delivery flows
+//!    ([`delivery`]).
+//! 3. **Re-read**: now and then our flows are read again, in case a report was missed.
+//!
+//! Open vSwitch before 3.0 has no flow monitors on OpenFlow 1.5: there, everything watched is read again at each
+//! [`Switch::handle_tick`] instead.
+
+mod ask;
+mod delivery;
+mod hooks;
+mod scan;
+
+use std::{collections::VecDeque, time::Instant};
+
+use flows::{
+    delivery::Deliveries,
+    diff::{Change, Observed},
+    marker::MarkerBits,
+    model::{Flow, OfPort, TableId},
+    ofp::{Features, FlowUpdate, MultipartReply, MultipartRequest},
+};
+pub use hooks::Loss;
+pub use scan::Conflict;
+use {
+    delivery::DeliveryWatch,
+    hooks::Hooks,
+    scan::{Found, Scan},
+};
+
+use crate::openflow::session::{Event, RequestError};
+
+/// What a request to the switch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// Reading all flows.
+    Scan,
+    /// Watching our copying flows.
+    Hooks,
+    /// Watching the flow that guards the mirror port.
+    Guard,
+    /// Watching OVN's delivery flows in one table.
+    Table(TableId),
+    /// Watching what outputs to a port, to find the table.
+    Probe(OfPort),
+    /// Reading our flows again.
+    Reread,
+    /// Making changes.
+    Repair,
+    /// Taking everything of ours away.
+    Remove,
+}
+
+/// How changes of the switch's flows are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// At once, by flow monitors.
+    Monitors,
+    /// At each tick, as the switch has no flow monitors.
+    Polling,
+}
+
+/// One connection's knowledge of the switch; a new connection starts from nothing.
+pub struct Switch {
+    features: Features,
+    watching: Watching,
+    wanted_marker: Option<MarkerBits>,
+    marker: Option<MarkerBits>,
+    scan: Scan,
+    found: Found,
+    hooks: Hooks,
+    delivery: DeliveryWatch,
+    guarded: Option<OfPort>,
+    requests: VecDeque<(Tag, MultipartRequest)>,
+}
+
+impl Switch {
+    /// The switch as it introduced itself; `wanted_marker` are the only marker bits to use, if they are free.
+    #[must_use]
+    pub fn new(features: Features, wanted_marker: Option<MarkerBits>) -> Self {
+        let mut switch = Self {
+            features,
+            watching: Watching::Monitors,
+            wanted_marker,
+            marker: None,
+            scan: Scan::default(),
+            found: Found::default(),
+            hooks: Hooks::default(),
+            delivery: DeliveryWatch::default(),
+            guarded: None,
+            requests: VecDeque::new(),
+        };
+        switch.rescan();
+        switch
+    }
+
+    /// What the switch told of itself.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// How changes are noticed.
+    #[must_use]
+    pub fn watching(&self) -> Watching {
+        self.watching
+    }
+
+    /// The marker bits to use, once the scan has found two that are free.
+    #[must_use]
+    pub fn marker(&self) -> Option<MarkerBits> {
+        self.marker
+    }
+
+    /// What of others is in our way, as of the last scan.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let tables = self.delivery.tables().chain([TableId(0)]);
+        let marker = self.found.marker(self.wanted_marker).err();
+        marker.into_iter().chain(self.found.high(tables)).collect()
+    }
+
+    /// Whether our flows are known as they are, so that they may be changed.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.hooks.is_known()
+    }
+
+    /// Our flows as they are in the switch.
+    #[must_use]
+    pub fn observed(&self) -> &Observed {
+        self.hooks.observed()
+    }
+
+    /// OVN's delivery flows.
+    #[must_use]
+    pub fn deliveries(&self) -> &Deliveries {
+        self.delivery.deliveries()
+    }
+
+    /// What others took from us since the last call of [`Self::take_loss`].
+    #[must_use]
+    pub fn loss(&self) -> Option<Loss> {
+        self.hooks.loss
+    }
+
+    /// All that was lost is back.
+    pub fn take_loss(&mut self) -> Option<Loss> {
+        self.hooks.loss.take()
+    }
+
+    /// The next question for the switch.
+    pub fn poll_request(&mut self) -> Option<(Tag, MultipartRequest)> {
+        self.requests.pop_front()
+    }
+
+    /// Reads all flows again, as others may have installed new ones.
+    pub fn rescan(&mut self) {
+        if self.scan.start() {
+            self.requests.push_back((Tag::Scan, ask::everything()));
+        }
+    }
+
+    /// Reads our flows again.
+    pub fn reread(&mut self) {
+        if self.hooks.start_reread() {
+            self.requests.push_back((Tag::Reread, ask::ours()));
+        }
+    }
+
+    /// Sees to it that the guard of `sink` is known, and where OVN delivers to `wanted`.
+    pub fn follow(&mut self, sink: Option<OfPort>, wanted: impl IntoIterator<Item = OfPort>) {
+        if self.guarded != sink {
+            if self.watching == Watching::Monitors {
+                let request = ask::watch_guard(self.guarded, sink);
+                self.requests.push_back((Tag::Guard, request));
+            }
+            self.guarded = sink;
+        }
+        let missing = self.delivery.missing(wanted);
+        self.probe(missing.first().copied());
+    }
+
+    /// Does what is due once a second: asks for the next of `wanted` that nothing delivers to, and reads what no
+    /// monitor reports.
+    pub fn handle_tick(&mut self, wanted: impl IntoIterator<Item = OfPort>) {
+        // A port that OVN never delivers to must not hide another that it delivers to in a table of its own.
+        let missing = self.delivery.missing(wanted);
+        let at = missing.iter().position(|port| Some(*port) == self.delivery.probed());
+        let next = at.map_or(0, |at| (at + 1) % missing.len());
+        self.probe(missing.get(next).copied());
+        if self.watching == Watching::Polling {
+            self.reread();
+            let tables = self.delivery.tables().map(|table| (Tag::Table(table), ask::table(table)));
+            self.requests.extend(tables);
+            let probe = self.delivery.probed().map(|port| (Tag::Probe(port), ask::outputs(port)));
+            self.requests.extend(probe);
+        }
+    }
+
+    /// Takes note of changes that the switch says it made for us.
+    pub fn applied<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
+        self.hooks.applied(changes);
+    }
+
+    /// Takes in what the session told, except of changes.
+    pub fn handle(&mut self, event: Event<Tag>, now: Instant) {
+        match event {
+            Event::Part { tag, body, more } => self.handle_part(tag, body, more, now),
+            Event::Updates(updates) => self.handle_updates(updates, now),
+            Event::Refused { tag, error } => self.handle_refusal(tag, &error),
+            // The switch may tell of a removal after it has the flow again, so it is a hint and no more.
+            Event::FlowRemoved(_) if self.watching == Watching::Polling => self.reread(),
+            Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
+            Event::Stray(error) => tracing::warn!(%error, "the switch complains"),
+        }
+    }
+
+    fn handle_part(&mut self, tag: Tag, body: MultipartReply, more: bool, now: Instant) {
+        match body {
+            MultipartReply::FlowMonitor(updates) => self.handle_updates(updates, now),
+            MultipartReply::FlowDesc(read) => {
+                read.into_iter().for_each(|description| self.handle_read(tag, description.flow));
+            }
+            _ => {}
+        }
+        if more {
+            return;
+        }
+        match tag {
+            Tag::Scan => self.finish_scan(),
+            Tag::Hooks => self.hooks.all_seen(),
+            Tag::Reread if !self.hooks.finish_reread(now) => self.reread(),
+            Tag::Table(table) if self.watching == Watching::Polling => {
+                self.delivery.finish_table(table);
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_read(&mut self, tag: Tag, flow: Flow) {
+        match tag {
+            Tag::Scan if flow.cookie.is_ours() => self.hooks.seen_by_scan(flow),
+            Tag::Scan => self.scan.look_at(&flow),
+            Tag::Reread => self.hooks.reread(flow),
+            Tag::Hooks => self.hooks.seen(flow),
+            Tag::Table(_) => self.delivery.read(flow),
+            _ => self.learn_delivery(&flow),
+        }
+    }
+
+    fn handle_updates(&mut self, updates: Vec<FlowUpdate>, now: Instant) {
+        for update in updates {
+            match update {
+                FlowUpdate::Initial { flow, .. } if flow.cookie.is_ours() => self.hooks.seen(flow),
+                FlowUpdate::Initial { flow, .. } => self.learn_delivery(&flow),
+                FlowUpdate::Added { flow, .. } | FlowUpdate::Modified { flow, .. } => {
+                    self.learn_delivery(&flow);
+                    self.hooks.changed(flow, now);
+                }
+                FlowUpdate::Removed { key, cookie, .. } if cookie.is_ours() => {
+                    self.hooks.removed(&key, now);
+                }
+                FlowUpdate::Removed { key, .. } => self.delivery.removed(&key),
+                // The switch could not keep up. It tells what changed meanwhile, but better look.
+                FlowUpdate::Resumed => self.reread(),
+                FlowUpdate::Abbrev { .. } | FlowUpdate::Paused => {}
+            }
+        }
+    }
+
+    fn handle_refusal(&mut self, tag: Tag, error: &RequestError) {
+        match tag {
+            Tag::Hooks if self.watching == Watching::Monitors => {
+                tracing::warn!(
+                    %error,
+                    "the switch has no flow monitors (Open vSwitch before 3.0): its flows are read once a second instead"
+                );
+                self.watching = Watching::Polling;
+                self.requests.push_back((Tag::Hooks, ask::ours()));
+                return;
+            }
+            Tag::Reread => self.hooks.abandon_reread(),
+            Tag::Scan => self.scan.abandon(),
+            _ => {}
+        }
+        if self.watching == Watching::Monitors {
+            tracing::warn!(?tag, %error, "the switch refused a question");
+        }
+    }
+
+    fn finish_scan(&mut self) {
+        self.found = self.scan.finish();
+        let marker = self.found.marker(self.wanted_marker).ok();
+        if self.marker != marker {
+            if self.watching == Watching::Monitors {
+                let request = ask::watch_hooks(self.marker, marker);
+                self.requests.push_back((Tag::Hooks, request));
+            }
+            self.marker = marker;
+        }
+    }
+
+    fn learn_delivery(&mut self, flow: &Flow) {
+        if let Some(table) = self.delivery.learn(flow) {
+            let request = match self.watching {
+                Watching::Monitors => ask::watch_table(table),
+                Watching::Polling => ask::table(table),
+            };
+            self.requests.push_back((Tag::Table(table), request));
+        }
+    }
+
+    fn probe(&mut self, port: Option<OfPort>) {
+        let before = self.delivery.probed();
+        if before == port {
+            return;
+        }
+        self.delivery.probe(port);
+        let tag = Tag::Probe(port.unwrap_or(OfPort::ANY));
+        let request = match (self.watching, port) {
+            (Watching::Monitors, _) => ask::watch_outputs(before, port),
+            (Watching::Polling, Some(port)) => ask::outputs(port),
+            (Watching::Polling, None) => return,
+        };
+        self.requests.push_back((tag, request));
+    }
+}

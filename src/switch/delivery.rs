@@ -1,0 +1,66 @@
+//! Where OVN delivers, watched in the tables where it does.
+//!
+//! The tables are not known beforehand: as long as there is a mirrored port that nothing is known to deliver to, one
+//! such port is probed, that is, whatever outputs to it is reported. The table of a delivery found so is watched from
+//! then on, and with it the deliveries to all ports.
+
+use std::{collections::BTreeSet, mem};
+
+use flows::{
+    delivery::{Deliveries, Delivery},
+    model::{Flow, FlowKey, OfPort, TableId},
+};
+
+#[derive(Default)]
+pub(super) struct DeliveryWatch {
+    deliveries: Deliveries,
+    tables: BTreeSet<TableId>,
+    probed: Option<OfPort>,
+    /// A table's flows as far as they have been read, where no monitor reports them.
+    reading: Vec<Flow>,
+}
+
+impl DeliveryWatch {
+    pub(super) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = TableId> {
+        self.tables.iter().copied()
+    }
+
+    pub(super) fn probed(&self) -> Option<OfPort> {
+        self.probed
+    }
+
+    pub(super) fn probe(&mut self, port: Option<OfPort>) {
+        self.probed = port;
+    }
+
+    /// Those of `wanted` that nothing is known to deliver to.
+    pub(super) fn missing(&self, wanted: impl IntoIterator<Item = OfPort>) -> Vec<OfPort> {
+        wanted.into_iter().filter(|port| self.deliveries.to(*port).is_empty()).collect()
+    }
+
+    /// Takes in a flow that is in the switch; returns its table if that is to be watched from now on.
+    pub(super) fn learn(&mut self, flow: &Flow) -> Option<TableId> {
+        self.deliveries.insert(flow);
+        let Delivery { table, .. } = Delivery::of(flow)?;
+        self.tables.insert(table).then_some(table)
+    }
+
+    pub(super) fn removed(&mut self, key: &FlowKey) {
+        self.deliveries.remove(key);
+    }
+
+    /// Takes in a flow of the table that is being read.
+    pub(super) fn read(&mut self, flow: Flow) {
+        self.reading.push(flow);
+    }
+
+    /// The table has been read: what was not there is gone.
+    pub(super) fn finish_table(&mut self, table: TableId) {
+        let read = mem::take(&mut self.reading);
+        self.deliveries.replace_table(table, read.iter().filter(|flow| flow.key.table == table));
+    }
+}

@@ -1,0 +1,102 @@
+//! A look at everybody's flows: who else uses the bits that we mark frames with?
+
+use std::{collections::BTreeMap, mem};
+
+use flows::{
+    marker::{self, MarkerBits},
+    model::{Flow, FlowKey, TableId},
+    plan::COPY_PRIORITY,
+};
+
+/// Something of others that is in our way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The bits to mark frames with are not free.
+    #[error("{}", taken(*wanted, *used))]
+    Marker {
+        /// Those that were asked for; `None` is any two.
+        wanted: Option<MarkerBits>,
+        /// All bits of the register that others match on or set.
+        used: u32,
+    },
+    /// A flow as high as ours, which may win over them or lose.
+    #[error(
+        "table {} has a foreign flow of priority {}, where ours must be alone: remove it or give it a priority below {COPY_PRIORITY}",
+        .0.table, .0.priority
+    )]
+    Priority(FlowKey),
+}
+
+fn taken(wanted: Option<MarkerBits>, used: u32) -> String {
+    let register = MarkerBits::REGISTER;
+    match wanted {
+        Some(wanted) => format!(
+            "other flows use {wanted} (of that register they use {used:#010x}): choose others with --marker-bits, or auto"
+        ),
+        None => format!(
+            "other flows use so much of reg{register} ({used:#010x}) that no two bits are free to mark frames with"
+        ),
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Scan {
+    running: bool,
+    found: Found,
+}
+
+/// What a scan found.
+#[derive(Default)]
+pub(super) struct Found {
+    used: u32,
+    /// One flow of each table that has any as high as ours.
+    high: BTreeMap<TableId, FlowKey>,
+}
+
+impl Scan {
+    /// Whether a scan is to be asked for.
+    pub(super) fn start(&mut self) -> bool {
+        !mem::replace(&mut self.running, true)
+    }
+
+    /// Takes in a foreign flow.
+    pub(super) fn look_at(&mut self, flow: &Flow) {
+        self.found.used |= marker::register_bits_used(flow, MarkerBits::REGISTER);
+        if flow.key.priority >= COPY_PRIORITY {
+            self.found.high.entry(flow.key.table).or_insert_with(|| flow.key.clone());
+        }
+    }
+
+    /// All flows have been read.
+    pub(super) fn finish(&mut self) -> Found {
+        self.running = false;
+        mem::take(&mut self.found)
+    }
+
+    pub(super) fn abandon(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Found {
+    /// The bits to use, if they are free.
+    ///
+    /// # Errors
+    /// They aren't.
+    pub(super) fn marker(&self, wanted: Option<MarkerBits>) -> Result<MarkerBits, Conflict> {
+        let used = self.used;
+        let free = match wanted {
+            None => marker::choose(used),
+            Some(bits) => {
+                (used & (bits.copied_mask() | bits.delivered_mask()) == 0).then_some(bits)
+            }
+        };
+        free.ok_or(Conflict::Marker { wanted, used })
+    }
+
+    /// Flows of `tables` as high as ours.
+    pub(super) fn high(&self, tables: impl IntoIterator<Item = TableId>) -> Vec<Conflict> {
+        let high = tables.into_iter().filter_map(|table| self.high.get(&table));
+        high.cloned().map(Conflict::Priority).collect()
+    }
+}
