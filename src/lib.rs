@@ -3,3 +3,4 @@
 pub mod endpoint;
 pub mod openflow;
 pub mod switch;
+pub mod ovsdb;
