@@ -1,6 +1,7 @@
 //! The node agent: everything that touches the world.
 
 pub mod endpoint;
+pub mod nic;
 pub mod openflow;
-pub mod switch;
 pub mod ovsdb;
+pub mod switch;

@@ -1,0 +1,118 @@
+//! A network link as the kernel describes it, reduced to what matters for a mirror NIC.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+
+/// A link of the node, at the moment it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it; a link that was removed and made anew has another.
+    pub index: u32,
+    /// The name, even where the link was asked for by one of its alternative names.
+    pub name: String,
+    /// What made it, in the kernel's words: `veth`, `tun`, `openvswitch`; a physical NIC has none.
+    pub kind: Option<String>,
+    /// The hardware address; none where the link does not carry Ethernet frames.
+    pub mac: Option<[u8; 6]>,
+    /// Whether it is administratively up (`IFF_UP`), with or without a carrier.
+    pub up: bool,
+    /// Whether the host answers ARP and neighbour solicitations on it (not `IFF_NOARP`).
+    pub arp: bool,
+    /// Largest packet without the Ethernet header, in bytes.
+    pub mtu: u32,
+    /// The link that owns it: a bond, a bridge, or `ovs-system`, which owns each NIC attached to
+    /// the kernel datapath of OVS. Ports of the userspace datapath have none.
+    pub master: Option<Master>,
+    /// Its addresses, without the IPv6 link-local ones, which the kernel makes unasked.
+    pub addresses: Vec<IpNet>,
+    /// The default routes that leave through it, of both families and all tables.
+    pub default_routes: Vec<DefaultRoute>,
+    /// Its IPv6 state; none where the kernel runs no IPv6 on it (built without, or MTU below 1280).
+    pub ipv6: Option<Ipv6>,
+}
+
+/// The link that another link is enslaved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// Its name; none where it lives in another network namespace or went in between.
+    pub name: Option<String>,
+}
+
+/// A route to everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// `0.0.0.0/0` or `::/0`.
+    pub destination: IpNet,
+    /// The next router; none on a point-to-point link.
+    pub gateway: Option<IpAddr>,
+    /// Lower wins; 0 where none is set.
+    pub metric: u32,
+    /// The routing table, 254 for `main`.
+    pub table: u32,
+}
+
+/// What the kernel does about IPv6 on a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ipv6 {
+    /// Whether it is off altogether (sysctl `disable_ipv6`).
+    pub disabled: bool,
+    /// Whether that sysctl can be written from here; not so where a container has `/proc/sys` read-only.
+    pub can_disable: bool,
+    /// Whether the kernel refrains from making a link-local address (`addr_gen_mode none`).
+    pub address_generation_off: bool,
+    /// The link-local addresses it has, with which the host would speak and answer.
+    pub link_local: Vec<Ipv6Addr>,
+}
+
+/// The sysctl that turns IPv6 off on the link called `name` (ip-sysctl in the kernel's documentation).
+pub(super) fn disable_ipv6_path(name: &str) -> PathBuf {
+    ["/proc/sys/net/ipv6/conf", name, "disable_ipv6"].iter().collect()
+}
+
+impl fmt::Display for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "link {}", self.index),
+        }
+    }
+}
+
+impl fmt::Display for DefaultRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.destination)?;
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        write!(f, " metric {} table {}", self.metric, self.table)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A veth as `ip link add` leaves it.
+    pub(in crate::nic) fn veth() -> Link {
+        Link {
+            index: 7,
+            name: "mirror0".to_owned(),
+            kind: Some("veth".to_owned()),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            up: false,
+            arp: true,
+            mtu: 1500,
+            master: None,
+            addresses: vec![],
+            default_routes: vec![],
+            ipv6: Some(Ipv6 { can_disable: true, ..Ipv6::default() }),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The mirror NIC against a real kernel.
+//!
+//! Each test runs itself again in a network namespace of its own (user namespaces give it the rights, so
+//! root is not needed), which the kernel removes when the test ends.
+
+use std::{
+    env,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use ofmirror::nic::{
+    Change, Link, NicError, Unattachable, Watch, apply, check_attachable, observe, quiet, watch,
+};
+
+/// Tells the test that it is the inner run, and how deep.
+const INSIDE: &str = "OFMIRROR_TEST_NAMESPACE";
+
+/// Runs `body` in a fresh network namespace, after `ip` has carried out `setup`, a command a line.
+fn in_namespace(test: &str, setup: &str, body: impl AsyncFnOnce()) {
+    if env::var_os(INSIDE).is_none() {
+        run_again(test, "outer", &["--user", "--map-root-user", "--net", "--mount"]);
+        return;
+    }
+    for line in setup.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        ip(line);
+    }
+    block_on(body());
+}
+
+/// Runs the test called `test` once more, within the namespaces that `flags` of unshare(1) ask for.
+fn run_again(test: &str, depth: &str, flags: &[&str]) {
+    let this = env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(flags)
+        .arg(this)
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, depth)
+        .output()
+        .expect("unshare (util-linux) is needed to run this test");
+    assert!(
+        succeeded(&output, "1 passed"),
+        "in a namespace of its own (unshare {flags:?}): {output:#?}"
+    );
+}
+
+fn succeeded(output: &Output, says: &str) -> bool {
+    output.status.success() && String::from_utf8_lossy(&output.stdout).contains(says)
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+fn ip(arguments: &str) {
+    run("ip", arguments);
+}
+
+fn run(program: &str, arguments: &str) {
+    let output = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments}: {output:#?}");
+}
+
+async fn link(name: &str) -> Link {
+    observe(name).await.unwrap().unwrap_or_else(|| panic!("there is no link {name}"))
+}
+
+/// Looks and changes until nothing is left to change, as the agent does.
+async fn make_quiet(name: &str, mtu: u32) -> Link {
+    for _ in 0..3 {
+        let link = link(name).await;
+        let changes = quiet(&link, mtu);
+        if changes.is_empty() {
+            return link;
+        }
+        apply(&link, &changes).await.unwrap();
+    }
+    panic!("{name} does not become quiet");
+}
+
+const VETH: &str = "link add mirror0 type veth peer name peer0";
+
+#[test]
+fn a_link_that_does_not_exist_is_no_error() {
+    in_namespace("a_link_that_does_not_exist_is_no_error", "", async || {
+        assert_eq!(observe("mirror0").await.unwrap(), None);
+    });
+}
+
+#[test]
+fn a_link_is_described_as_the_kernel_has_it() {
+    let setup = "
+        link add mirror0 mtu 1420 address 02:00:00:00:00:07 type veth peer name peer0
+        link add tun0 type bridge
+        tuntap add dev tap0 mode tap
+        tuntap add dev layer3 mode tun";
+    in_namespace("a_link_is_described_as_the_kernel_has_it", setup, async || {
+        let veth = link("mirror0").await;
+        assert_eq!(veth.name, "mirror0");
+        assert_eq!(veth.kind.as_deref(), Some("veth"));
+        assert_eq!(veth.mac, Some([2, 0, 0, 0, 0, 7]));
+        assert_eq!((veth.mtu, veth.up, veth.arp), (1420, false, true));
+        assert_eq!((&veth.master, veth.addresses.len(), veth.default_routes.len()), (&None, 0, 0));
+        assert_eq!(check_attachable(&veth), Ok(()));
+
+        assert_eq!(link("tap0").await.kind.as_deref(), Some("tun"));
+        let refusal = check_attachable(&link("layer3").await);
+        assert!(matches!(refusal, Err(Unattachable::NotEthernet { .. })), "{refusal:?}");
+
+        ip("link set mirror0 up");
+        ip("link set mirror0 arp off");
+        ip("link property add dev mirror0 altname copies");
+        let changed = link("copies").await;
+        assert_eq!((changed.name.as_str(), changed.up, changed.arp), ("mirror0", true, false));
+    });
+}
+
+#[test]
+fn a_fresh_link_becomes_quiet_and_stays_so() {
+    in_namespace("a_fresh_link_becomes_quiet_and_stays_so", VETH, async || {
+        let before = link("mirror0").await;
+        apply(&before, &quiet(&before, 8900)).await.unwrap();
+        ip("link set peer0 up");
+        let after = link("mirror0").await;
+        assert_eq!(quiet(&after, 8900), [], "{after:?}");
+        assert_eq!((after.mtu, after.up, after.arp), (8900, true, false));
+        let ipv6 = after.ipv6.expect("this kernel has IPv6");
+        assert!(ipv6.disabled && ipv6.address_generation_off && ipv6.link_local.is_empty());
+
+        ip("link set mirror0 down");
+        assert_eq!(quiet(&link("mirror0").await, 8900), [Change::Up]);
+    });
+}
+
+#[test]
+fn a_link_that_already_speaks_ipv6_falls_silent() {
+    let setup = "
+        link add mirror0 type veth peer name peer0
+        link set peer0 up
+        link set mirror0 up";
+    in_namespace("a_link_that_already_speaks_ipv6_falls_silent", setup, async || {
+        let before = link("mirror0").await;
+        assert_eq!(before.ipv6.unwrap().link_local.len(), 1, "the kernel makes one address");
+        assert_eq!(before.addresses, [], "which is nobody's doing and does not count");
+        let ipv6 = make_quiet("mirror0", 1500).await.ipv6.unwrap();
+        assert!(ipv6.disabled && ipv6.link_local.is_empty());
+    });
+}
+
+#[test]
+fn ipv6_is_silent_too_where_proc_is_read_only() {
+    let setup = "
+        link add mirror0 type veth peer name peer0
+        link set peer0 up
+        link set mirror0 up";
+    in_namespace("ipv6_is_silent_too_where_proc_is_read_only", setup, async || {
+        run("mount", "--bind /proc/sys /proc/sys");
+        run("mount", "-o remount,bind,ro /proc/sys");
+        let ipv6 = make_quiet("mirror0", 1500).await.ipv6.unwrap();
+        assert!(!ipv6.can_disable && !ipv6.disabled, "{ipv6:?}");
+        assert!(ipv6.address_generation_off && ipv6.link_local.is_empty(), "{ipv6:?}");
+
+        let link = link("mirror0").await;
+        apply(&link, &[Change::DisableIpv6]).await.expect("what cannot be written is no error");
+    });
+}
+
+#[test]
+fn ipv6_does_not_return_with_a_larger_mtu() {
+    let setup = "link add mirror0 mtu 1000 type veth peer name peer0";
+    in_namespace("ipv6_does_not_return_with_a_larger_mtu", setup, async || {
+        let before = link("mirror0").await;
+        assert_eq!(before.ipv6, None, "an MTU of 1000 is too small for IPv6");
+        apply(&before, &quiet(&before, 1500)).await.unwrap();
+        let after = link("mirror0").await;
+        assert_eq!(quiet(&after, 1500), [], "{after:?}");
+        assert!(after.ipv6.unwrap().disabled);
+    });
+}
+
+#[test]
+fn a_nic_in_use_is_refused_with_what_it_is_used_for() {
+    let setup = "
+        link add mirror0 type veth peer name peer0
+        link add br0 type bridge
+        link set peer0 up
+        link set mirror0 up";
+    in_namespace("a_nic_in_use_is_refused_with_what_it_is_used_for", setup, async || {
+        let refusal = async || check_attachable(&link("mirror0").await).unwrap_err().to_string();
+        let accepted = async || check_attachable(&link("mirror0").await) == Ok(());
+        assert!(accepted().await);
+
+        for address in ["192.0.2.7/24", "2001:db8::7/64"] {
+            ip(&format!("address add {address} dev mirror0"));
+            assert!(refusal().await.contains(address), "{}", refusal().await);
+            ip(&format!("address del {address} dev mirror0"));
+            assert!(accepted().await);
+        }
+        for (route, text) in [
+            ("default dev mirror0 metric 4000", "0.0.0.0/0 metric 4000 table 254"),
+            ("default dev mirror0 table 77", "0.0.0.0/0 metric 0 table 77"),
+            ("-6 default via fe80::1 dev mirror0 metric 9", "::/0 via fe80::1 metric 9 table 254"),
+            (
+                "default nexthop dev peer0 nexthop via 192.0.2.1 dev mirror0 onlink",
+                "0.0.0.0/0 via 192.0.2.1 metric 0 table 254",
+            ),
+        ] {
+            let (family, route) = match route.strip_prefix("-6 ") {
+                Some(route) => ("-6", route),
+                None => ("-4", route),
+            };
+            ip(&format!("{family} route add {route}"));
+            assert!(refusal().await.contains(text), "{}", refusal().await);
+            ip(&format!("{family} route del {route}"));
+            assert!(accepted().await);
+        }
+        // Somebody else's default route does not count.
+        ip("route add default dev peer0");
+        assert!(accepted().await);
+
+        ip("link set mirror0 master br0");
+        assert!(refusal().await.contains("mirror0 belongs to br0"), "{}", refusal().await);
+    });
+}
+
+#[test]
+fn a_change_that_the_kernel_refuses_is_named_with_its_reason() {
+    in_namespace("a_change_that_the_kernel_refuses_is_named_with_its_reason", VETH, async || {
+        let link = link("mirror0").await;
+        let error = apply(&link, &[Change::Mtu(70_000)]).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("mirror0: cannot set the MTU to 70000: Invalid argument"),
+            "{error}"
+        );
+
+        ip("link del mirror0");
+        let error = apply(&link, &[Change::Up]).await.unwrap_err();
+        assert!(
+            matches!(&error, NicError::Refused { errno, .. } if errno.raw_os_error() == Some(libc::ENODEV)),
+            "{error}"
+        );
+        assert!(error.to_string().starts_with("mirror0: cannot bring the link up: No such device"));
+    });
+}
+
+#[test]
+fn without_rights_the_error_names_the_missing_capability() {
+    let test = "without_rights_the_error_names_the_missing_capability";
+    if env::var(INSIDE).as_deref() == Ok("inner") {
+        block_on(async {
+            let link = link("mirror0").await;
+            for change in [Change::Up, Change::StopArp, Change::StopAddressGeneration] {
+                let error = apply(&link, &[change]).await.unwrap_err().to_string();
+                assert!(error.starts_with(&format!("mirror0: cannot {change}: ")), "{error}");
+                assert!(error.contains("CAP_NET_ADMIN"), "{error}");
+            }
+        });
+        return;
+    }
+    in_namespace(test, VETH, async || {
+        // A further user namespace has no rights over the network namespace of this one.
+        run_again(test, "inner", &["--user"]);
+    });
+}
+
+/// Carries out `action` and waits until the watch signals, however long that takes.
+async fn expect_signal(watch: &mut Watch, action: impl AsyncFnOnce()) {
+    action().await;
+    watch.changed().await;
+}
+
+#[test]
+fn a_watch_signals_whatever_happens_to_the_link() {
+    in_namespace("a_watch_signals_whatever_happens_to_the_link", "", async || {
+        let mut watch = watch("mirror0").unwrap();
+        expect_signal(&mut watch, async || ip(VETH)).await;
+        assert!(observe("mirror0").await.unwrap().is_some());
+        settle(&mut watch).await;
+        for action in [
+            "link set mirror0 up",
+            "link set mirror0 mtu 1400",
+            "link set mirror0 arp off",
+            "address add 192.0.2.7/24 dev mirror0",
+            "address del 192.0.2.7/24 dev mirror0",
+            "link set mirror0 down",
+            "link set mirror0 name other0",
+            "link set other0 name mirror0",
+            "link del mirror0",
+            VETH,
+            "address add 192.0.2.7/24 dev mirror0",
+        ] {
+            expect_signal(&mut watch, async || ip(action)).await;
+            settle(&mut watch).await;
+        }
+    });
+}
+
+/// Takes a signal that is still to come from what was done so far: the kernel announces the marker link
+/// later, on every socket, so what was before it is through.
+async fn settle(watch: &mut Watch) {
+    let mut marker = ofmirror::nic::watch("marker0").unwrap();
+    ip("link add marker0 type bridge");
+    marker.changed().await;
+    ip("link del marker0");
+    let _none_or_one = tokio::time::timeout(Duration::ZERO, watch.changed()).await;
+}
