@@ -3,6 +3,8 @@
 //! Each test runs itself again in a network namespace of its own (user namespaces give it the rights, so
 //! root is not needed), which the kernel removes when the test ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     env,
     process::{Command, Output},

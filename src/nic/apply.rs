@@ -17,7 +17,7 @@ use super::{
 /// Carries out `changes` on `link`, one after the other.
 ///
 /// A change for which the kernel has no IPv6 on the link, and an address that is already gone, count as
-/// done. So does a `disable_ipv6` that cannot be written: [`quiet`](super::quiet) stops address
+/// done. So does a `disable_ipv6` that cannot be written: [`quiet`](super::quiet()) stops address
 /// generation before it, which leaves the host without an address to speak with.
 ///
 /// # Errors

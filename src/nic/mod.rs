@@ -2,7 +2,7 @@
 //!
 //! In go the link's name and the MTU it must carry; out come a [`Link`] as the kernel describes it,
 //! the [`Change`]s that silence it, and a signal to look again. Everything is level-triggered:
-//! [`observe`], [`quiet`], [`apply`], then wait for [`Watch::changed`] and begin anew.
+//! [`observe()`], [`quiet()`], [`apply()`], then wait for [`Watch::changed`] and begin anew.
 //! Whether the link is a port of the bridge is the business of OVSDB, not of this module.
 //!
 //! Each call opens a netlink socket of its own in the caller's network namespace, so there is no

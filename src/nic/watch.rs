@@ -32,7 +32,7 @@ pub struct Watch {
 
 /// Begins to watch the link called `name`, whether it exists or not.
 ///
-/// Nothing that happens from now on is missed: begin to watch, then [`observe`](super::observe).
+/// Nothing that happens from now on is missed: begin to watch, then [`observe`](super::observe()).
 ///
 /// # Errors
 /// When no netlink socket is to be had.
