@@ -1,7 +1,15 @@
 //! The node agent: everything that touches the world.
 
+pub mod agent;
+pub mod cli;
 pub mod endpoint;
+pub mod health;
+pub mod http;
 pub mod nic;
 pub mod openflow;
 pub mod ovsdb;
+pub mod pods;
+pub mod repair;
+pub mod sink;
 pub mod switch;
+pub mod world;

@@ -1,3 +1,10 @@
 //! The `ofmirror` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ofmirror::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -1,0 +1,433 @@
+//! The agent: everything wired together, and the loop that keeps the switch's flows as they should be.
+//!
+//! ```text
+//! OVSDB, mirror NIC, switch --events--> World --plan--> desired flows --diff--> Repair --bundle--> switch
+//! ```
+//!
+//! One task owns the world. Any event only says "look again"; what is done follows from what is known then. As long as
+//! a bundle is under way nothing else is changed, since what is observed then is about to be different.
+
+use std::{
+    collections::HashSet,
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use flows::{marker::MarkerBits, model::Cookie, ofp::FlowMod, plan::Plan};
+use futures::FutureExt as _;
+use metrics::Metrics;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    endpoint::Endpoint,
+    health::Health,
+    nic::NicError,
+    openflow::{
+        connection::ConnectionError,
+        link::Link,
+        session::{Event, RequestError},
+    },
+    ovsdb::{self, mirror_port},
+    repair::{Refusals, Repair},
+    sink::{
+        self,
+        keeper::{self, Demand, SinkState},
+    },
+    switch::{Switch, Tag},
+    world::{Wish, World},
+};
+
+/// How often what has no event of its own is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Every how many ticks our flows are read again, in case a report was missed.
+const REREAD: u32 = 60;
+/// How long after a loss all flows are scanned again: whoever removed ours may be a new OVN, that uses other bits.
+const RESCAN: Duration = Duration::from_secs(5);
+/// Events that are taken in before the next look at what they change.
+const COALESCED: usize = 4096;
+/// How long taking everything away may take, each for flows and port.
+const FAREWELL: Duration = Duration::from_millis(400);
+
+/// What the agent is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose packets are wanted.
+    pub wish: Wish,
+    /// Name of the mirror NIC.
+    pub nic: String,
+    /// Where OVSDB listens.
+    pub ovsdb: Endpoint,
+    /// Where the bridge speaks OpenFlow.
+    pub openflow: Endpoint,
+    /// Bits of `reg10` to mark frames with, if not those that are found free.
+    pub marker: Option<MarkerBits>,
+    /// Whether Mirror records that use the mirror port too are removed.
+    pub replace_mirrors: bool,
+    /// Whether flows and port stay when the agent ends.
+    pub keep_on_exit: bool,
+}
+
+/// A running agent.
+pub struct Agent {
+    settings: Settings,
+    world: World,
+    ovsdb: ovsdb::Client,
+    openflow: Link<Tag>,
+    demands: watch::Sender<Demand>,
+    sink: watch::Receiver<SinkState>,
+    keeper: JoinHandle<Result<(), NicError>>,
+    plan: Option<Plan>,
+    repair: Option<Repair>,
+    refusals: Refusals,
+    /// No new bundle before then, as the last one failed.
+    pause: Option<Instant>,
+    rescan: Option<Instant>,
+    started: Option<Instant>,
+    metrics: Metrics,
+    health: watch::Sender<Health>,
+}
+
+impl Agent {
+    /// Starts to connect to everything. Health is told to `health` whenever it changes.
+    #[must_use]
+    pub fn start(settings: Settings, metrics: Metrics, health: watch::Sender<Health>) -> Self {
+        let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
+        tokio::spawn(task);
+        let (demands, demanded) = watch::channel(Demand::default());
+        let (states, sink) = watch::channel(SinkState::default());
+        let keeper = tokio::spawn(keeper::keep(
+            keeper::Settings {
+                bridge: settings.wish.bridge.clone(),
+                nic: settings.nic.clone(),
+                openflow: settings.openflow.clone(),
+                replace_mirrors: settings.replace_mirrors,
+            },
+            ovsdb.clone(),
+            demanded,
+            states,
+        ));
+        Self {
+            world: World::new(settings.wish.clone()),
+            openflow: Link::new(settings.openflow.clone()),
+            ovsdb,
+            demands,
+            sink,
+            keeper,
+            plan: None,
+            repair: None,
+            refusals: Refusals::default(),
+            pause: None,
+            rescan: None,
+            started: Some(Instant::now()),
+            metrics,
+            health,
+            settings,
+        }
+    }
+
+    /// Mirrors until `stop` is ready, then takes everything away, unless it is to be kept.
+    ///
+    /// # Errors
+    /// The kernel gives no netlink socket, without which the mirror NIC can't be had.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), NicError> {
+        let mut stop = Box::pin(stop);
+        let mut database = self.ovsdb.states();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = 0_u32;
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                event = self.openflow.next() => {
+                    self.handle_openflow(event);
+                    self.handle_waiting();
+                }
+                Ok(()) = database.changed() => {
+                    let state = database.borrow_and_update().clone();
+                    self.world.set_ovsdb(state);
+                }
+                Ok(()) = self.sink.changed() => {
+                    let state = self.sink.borrow_and_update().clone();
+                    self.world.set_sink(state);
+                }
+                ended = &mut self.keeper => match ended {
+                    Ok(result) => return result,
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+                _ = ticks.tick() => {
+                    tick = tick.wrapping_add(1);
+                    if !self.handle_tick(tick) {
+                        continue;
+                    }
+                }
+            }
+            self.reconcile();
+        }
+        self.say_farewell().await;
+        Ok(())
+    }
+
+    /// Takes in what the switch has sent already, so that a burst is answered once.
+    fn handle_waiting(&mut self) {
+        for _ in 0..COALESCED {
+            let Some(event) = self.openflow.next().now_or_never() else { return };
+            self.handle_openflow(event);
+        }
+    }
+
+    fn handle_openflow(&mut self, event: Result<Event<Tag>, ConnectionError>) {
+        match event {
+            Ok(Event::Up(features)) => {
+                info!(endpoint = %self.settings.openflow, datapath = format!("{:#018x}", features.datapath_id), "connected to the bridge");
+                self.world.set_switch(Switch::new(features, self.settings.marker));
+            }
+            Ok(Event::Bundle { tag: Tag::Repair, outcome, refused }) => {
+                self.finish_repair(outcome, refused);
+            }
+            Ok(event) => {
+                if let Some(switch) = self.world.switch_mut() {
+                    switch.handle(event, Instant::now());
+                }
+            }
+            Err(error) => {
+                if self.world.switch().is_ok() {
+                    warn!(%error, "lost the bridge");
+                }
+                self.world.lose_switch(error.to_string());
+                self.repair = None;
+                self.plan = None;
+                self.refusals.clear();
+            }
+        }
+    }
+
+    /// Does what is due; returns whether that may have changed what is to be done.
+    fn handle_tick(&mut self, tick: u32) -> bool {
+        let now = Instant::now();
+        self.world.tick();
+        if let Some(switch) = self.world.switch_mut() {
+            if tick.is_multiple_of(REREAD) {
+                switch.reread();
+            }
+            if self.rescan.is_some_and(|due| due <= now) {
+                self.rescan = None;
+                switch.rescan();
+            }
+        }
+        self.send_requests();
+        let rested = self.pause.take_if(|until| *until <= now).is_some();
+        self.refusals.expire(now) || rested
+    }
+
+    /// Brings the switch a step nearer to what it should be.
+    fn reconcile(&mut self) {
+        let demand = self.world.demand();
+        self.demands.send_if_modified(|before| std::mem::replace(before, demand) != demand);
+        self.world.follow();
+        self.send_requests();
+        if self.repair.is_none() && self.pause.is_none() {
+            self.plan = self.world.plan();
+            self.send_repair();
+        }
+        self.tell();
+    }
+
+    fn send_requests(&mut self) {
+        let Some(connection) = self.openflow.connection() else { return };
+        let Some(switch) = self.world.switch_mut() else { return };
+        while let Some((tag, request)) = switch.poll_request() {
+            connection.ask(tag, request);
+        }
+    }
+
+    fn send_repair(&mut self) {
+        let (Some(plan), Ok(switch)) = (&self.plan, self.world.switch()) else { return };
+        let Some(connection) = self.openflow.connection() else { return };
+        let now = Instant::now();
+        let Some(repair) = Repair::new(&plan.flows, switch.observed(), &self.refusals, now) else {
+            return;
+        };
+        if connection.commit(Tag::Repair, repair.flow_mods()) {
+            self.repair = Some(repair);
+        }
+    }
+
+    fn finish_repair(
+        &mut self,
+        outcome: Result<(), RequestError>,
+        refused: Vec<(usize, RequestError)>,
+    ) {
+        let Some(repair) = self.repair.take() else { return };
+        let now = Instant::now();
+        for (place, error) in &refused {
+            if let Some(flow) = repair.install_at(*place)
+                && self.refusals.note(flow, error, now)
+            {
+                warn!(%error, %flow, "the switch refused a flow; going on without it for 30 s");
+            }
+        }
+        let places: HashSet<usize> = refused.iter().map(|(place, _)| *place).collect();
+        match outcome {
+            Ok(()) => {
+                let done = repair.len() - places.len();
+                self.metrics.flow_changes.with_label_values(&["committed"]).inc_by(done as u64);
+                if let Some(switch) = self.world.switch_mut() {
+                    switch.applied(repair.effective(&places));
+                }
+                let since_sent = repair.since.elapsed();
+                info!(changes = done, bundle_ms = milliseconds(since_sent), "flows changed");
+            }
+            Err(error) => {
+                self.metrics
+                    .flow_changes
+                    .with_label_values(&["refused"])
+                    .inc_by(repair.len() as u64);
+                // If it is for one flow, the next attempt is without that.
+                if places.is_empty() {
+                    warn!(%error, changes = repair.len(), "the switch refused a bundle; trying again");
+                    self.pause = Some(now + TICK);
+                }
+            }
+        }
+    }
+
+    /// Tells metrics, health and log how things stand.
+    fn tell(&mut self) {
+        let (desired, installed) = self.progress();
+        let complete = self.plan.is_some() && desired == installed;
+        if complete {
+            self.tell_restored();
+        }
+        let mut problems = self.world.problems();
+        problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
+        let ready = complete && problems.is_empty();
+        if ready && let Some(started) = self.started.take() {
+            let (pods, ms) = (self.world.mirrored_pods(), milliseconds(started.elapsed()));
+            info!(flows = installed, pods, ms, "mirroring");
+        }
+        let rejected = self.plan.as_ref().map_or(&[][..], |plan| &plan.rejected);
+        let health = Health {
+            ready,
+            complete,
+            problems,
+            rejected: rejected
+                .iter()
+                .map(|rejected| {
+                    format!("{} {}: {}", rejected.port, rejected.direction, rejected.reason)
+                })
+                .collect(),
+        };
+        self.measure(desired, installed, ready);
+        self.health.send_if_modified(|before| {
+            if *before == health {
+                return false;
+            }
+            health.log_news(before);
+            *before = health;
+            true
+        });
+    }
+
+    fn progress(&self) -> (usize, usize) {
+        let (Some(plan), Ok(switch)) = (&self.plan, self.world.switch()) else { return (0, 0) };
+        let installed = plan.flows.iter().filter(|flow| switch.observed().contains(flow)).count();
+        (plan.flows.len(), installed)
+    }
+
+    fn tell_restored(&mut self) {
+        let Some(loss) = self.world.switch_mut().and_then(Switch::take_loss) else { return };
+        let elapsed = loss.since.elapsed();
+        self.metrics.losses.inc();
+        self.metrics.flows_lost.inc_by(loss.flows as u64);
+        self.metrics.restore.observe(elapsed.as_secs_f64());
+        self.rescan = Some(Instant::now() + RESCAN);
+        warn!(
+            flows = loss.flows,
+            without_ms = milliseconds(elapsed),
+            "somebody removed or changed flows of ours; all are back"
+        );
+    }
+
+    fn measure(&self, desired: usize, installed: usize, ready: bool) {
+        let metrics = &self.metrics;
+        let connected = |to| metrics.connected.with_label_values(&[to]);
+        connected("openflow").set(self.world.switch().is_ok().into());
+        connected("ovsdb").set(self.world.ovsdb().is_synced().into());
+        metrics.ready.set(ready.into());
+        metrics.flows_desired.set(desired as i64);
+        metrics.flows_installed.set(installed as i64);
+        metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
+        metrics.taps_rejected.reset();
+        for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
+            metrics.taps_rejected.with_label_values(&[rejected.reason.name()]).inc();
+        }
+    }
+
+    async fn say_farewell(&mut self) {
+        self.keeper.abort();
+        if self.settings.keep_on_exit {
+            info!("stopping; flows and mirror port stay, as asked");
+            return;
+        }
+        match timeout(FAREWELL, self.remove_flows()).await {
+            Ok(Ok(())) => info!("our flows are gone"),
+            Ok(Err(error)) => warn!(%error, "our flows may be left in the switch"),
+            Err(_) => warn!("no answer from the switch in time; our flows may be left in it"),
+        }
+        match timeout(FAREWELL, self.remove_port()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the mirror port may be left on the bridge"),
+            Err(_) => {
+                warn!("no answer from OVSDB in time; the mirror port may be left on the bridge")
+            }
+        }
+    }
+
+    async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
+        if self.world.switch().is_err() {
+            return pending().await;
+        }
+        let everything = || [FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)];
+        let mut sent = false;
+        loop {
+            if !sent {
+                // While a repair is under way the switch takes no other bundle from us.
+                let connection = self.openflow.connection();
+                sent = connection
+                    .is_some_and(|connection| connection.commit(Tag::Remove, everything()));
+            }
+            if let Event::Bundle { tag: Tag::Remove, .. } = self.openflow.next().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn remove_port(&self) -> Result<(), ovsdb::OvsdbError> {
+        let snapshot = &self.world.ovsdb().snapshot;
+        let facts = sink::Facts {
+            bridge: &self.settings.wish.bridge,
+            nic: &self.settings.nic,
+            snapshot,
+            link: None,
+            mtu: 0,
+        };
+        match sink::port(&facts) {
+            Some((bridge, port, _)) if sink::is_ours(port) => {
+                let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
+                self.ovsdb.transact(removal).await?;
+                info!(nic = self.settings.nic, "our mirror port is gone");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,189 @@
+//! The command line.
+
+mod agent;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use flows::marker::MarkerBits;
+
+use crate::{agent::Settings, endpoint::Endpoint, world::Wish};
+
+/// Mirrors the traffic of Pods on an OVN node to a NIC, by OpenFlow flows that never decide where a packet goes.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ofmirror agent                             mirror annotated Pods to mirror0
+  ofmirror agent --enable-mirror             mirror all Pods of the node
+  ofmirror status                            what is mirrored, and what is wrong
+  ofmirror flows --diff                      which flows are missing or too many
+  ofmirror doctor                            check every precondition
+  source <(ofmirror completions bash)        complete commands in this shell
+
+Exit status: 0 all is well, 1 something failed or is wrong, 2 the command line is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mirror until told to stop; what the DaemonSet runs
+    Agent(agent::Options),
+    /// Print a script that completes ofmirror's commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the node's Open vSwitch is, and what is to be mirrored; the same for every command.
+#[derive(Clone, Debug, Args)]
+struct Node {
+    /// Mirror all Pods of the node, not only annotated ones
+    #[arg(
+        long, env = "OFMIRROR_ENABLE_MIRROR", value_parser = BoolishValueParser::new(),
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true
+    )]
+    enable_mirror: bool,
+
+    /// NIC that gets the copies: made as an internal port of the bridge if the host has none of that name
+    #[arg(long, env = "OFMIRROR_MIRROR_IFACE", default_value = "mirror0", value_name = "NAME", value_parser = nic_name)]
+    mirror_iface: String,
+
+    /// Bridge that OVN runs
+    #[arg(long, env = "OFMIRROR_BRIDGE", default_value = "br-int", value_name = "NAME")]
+    bridge: String,
+
+    /// Folder with the sockets of Open vSwitch
+    #[arg(
+        long,
+        env = "OFMIRROR_OVS_RUNDIR",
+        default_value = "/var/run/openvswitch",
+        value_name = "FOLDER"
+    )]
+    ovs_rundir: PathBuf,
+
+    /// OVSDB's socket, unix:PATH or tcp:HOST:PORT [default: unix:<ovs-rundir>/db.sock]
+    #[arg(long, env = "OFMIRROR_OVSDB", value_name = "SOCKET")]
+    ovsdb: Option<Endpoint>,
+
+    /// The bridge's OpenFlow socket, unix:PATH or tcp:HOST:PORT [default: unix:<ovs-rundir>/<bridge>.mgmt]
+    #[arg(long, env = "OFMIRROR_OPENFLOW", value_name = "SOCKET")]
+    openflow: Option<Endpoint>,
+
+    /// Where to learn which Pods there are and which are annotated
+    #[arg(long, env = "OFMIRROR_POD_SOURCE", default_value = "ovsdb")]
+    pod_source: PodSource,
+
+    /// Two bits of OVN's register reg10 to mark frames with, as in 27,26; auto finds free ones
+    #[arg(long, env = "OFMIRROR_MARKER_BITS", default_value = "auto", value_name = "BITS", value_parser = marker_bits)]
+    marker_bits: MarkerChoice,
+
+    /// Address that the agent serves /healthz, /readyz and /metrics at; none serves nothing
+    #[arg(long, env = "OFMIRROR_METRICS_ADDR", default_value = "127.0.0.1:9475", value_name = "ADDR:PORT", value_parser = metrics_address)]
+    metrics_addr: MetricsAddress,
+}
+
+/// Where Pods are learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PodSource {
+    /// The interfaces on the bridge: what the CNI wrote to their `external_ids`, and there the annotation
+    /// ovn.kubernetes.io/mirror="true"
+    Ovsdb,
+}
+
+/// `auto`, or two bits.
+#[derive(Clone, Copy, Debug)]
+struct MarkerChoice(Option<MarkerBits>);
+
+/// `none`, or an address.
+#[derive(Clone, Copy, Debug)]
+struct MetricsAddress(Option<SocketAddr>);
+
+impl Node {
+    fn ovsdb(&self) -> Endpoint {
+        self.ovsdb.clone().unwrap_or_else(|| Endpoint::Unix(self.ovs_rundir.join("db.sock")))
+    }
+
+    fn openflow(&self) -> Endpoint {
+        let socket = || self.ovs_rundir.join(format!("{}.mgmt", self.bridge));
+        self.openflow.clone().unwrap_or_else(|| Endpoint::Unix(socket()))
+    }
+
+    fn settings(&self, replace_mirrors: bool, keep_on_exit: bool) -> Settings {
+        let PodSource::Ovsdb = self.pod_source;
+        Settings {
+            wish: Wish { bridge: self.bridge.clone(), all: self.enable_mirror },
+            nic: self.mirror_iface.clone(),
+            ovsdb: self.ovsdb(),
+            openflow: self.openflow(),
+            marker: self.marker_bits.0,
+            replace_mirrors,
+            keep_on_exit,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Agent(options) => options.run(),
+            Command::Completions { shell } => {
+                clap_complete::generate(
+                    shell,
+                    &mut Self::command(),
+                    "ofmirror",
+                    &mut std::io::stdout(),
+                );
+                Ok(ExitCode::SUCCESS)
+            }
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("ofmirror: {error:#}");
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn nic_name(text: &str) -> Result<String, String> {
+    // IFNAMSIZ of linux/if.h counts the terminating zero; what else the kernel refuses is in dev_valid_name().
+    let valid = (1..16).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':'));
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("a NIC's name has 1 to 15 letters, digits, '-', '_' or '.'".to_owned())
+    }
+}
+
+fn marker_bits(text: &str) -> Result<MarkerChoice, String> {
+    if text == "auto" {
+        return Ok(MarkerChoice(None));
+    }
+    let bits = text.split_once(',').and_then(|(copied, delivered)| {
+        let bit = |text: &str| text.trim().parse().ok().filter(|bit: &u32| *bit < u32::BITS);
+        Some((bit(copied)?, bit(delivered)?))
+    });
+    match bits {
+        Some((copied, delivered)) if copied != delivered => {
+            Ok(MarkerChoice(Some(MarkerBits { copied, delivered })))
+        }
+        _ => Err("write auto, or two different bits of 0 to 31 as in 27,26".to_owned()),
+    }
+}
+
+fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    if text == "none" {
+        return Ok(MetricsAddress(None));
+    }
+    let address = text
+        .parse()
+        .map_err(|_| "write ADDRESS:PORT, as in 0.0.0.0:9475 or [::1]:9475, or none")?;
+    Ok(MetricsAddress(Some(address)))
+}

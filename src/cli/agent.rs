@@ -1,0 +1,105 @@
+//! `ofmirror agent`.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use metrics::Metrics;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+use super::Node;
+use crate::{
+    agent::Agent,
+    health::Health,
+    http::{self, Service},
+};
+
+const HELP: &str = "\
+Examples:
+  ofmirror agent                                       mirror Pods annotated ovn.kubernetes.io/mirror=true
+  ofmirror agent --enable-mirror --mirror-iface=eth1   mirror all Pods to the NIC eth1
+  OFMIRROR_BRIDGE=br0 ofmirror agent                   every flag is a variable too
+
+Annotate a Pod's port for --pod-source=ovsdb:
+  ovs-vsctl set Interface <port> external_ids:ovn.kubernetes.io/mirror='\"true\"'
+
+The log's detail is set by RUST_LOG, as in RUST_LOG=ofmirror=debug.";
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Options {
+    #[command(flatten)]
+    node: Node,
+
+    /// What becomes of our flows, and of the mirror port if the agent made it, when the agent is told to stop
+    #[arg(long, env = "OFMIRROR_ON_EXIT", default_value = "remove")]
+    on_exit: OnExit,
+
+    /// Remove Mirror records of OVSDB that copy to the mirror NIC too, such as Kube-OVN's m0
+    #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
+    replace_mirrors: bool,
+
+    /// How the log is written, to standard error
+    #[arg(long, env = "OFMIRROR_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnExit {
+    /// Everything of ours goes
+    Remove,
+    /// Copies go on without an agent, until the next one or an OVN restart
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+impl Options {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        self.start_log();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.mirror())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn mirror(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let metrics = Metrics::new();
+        let (sender, health) = watch::channel(Health::default());
+        if let Some(address) = self.node.metrics_addr.0 {
+            let listener = http::listen(address).await?;
+            tracing::info!(%address, "serving /healthz, /readyz and /metrics");
+            tokio::spawn(http::serve(listener, Service { health, metrics: metrics.clone() }));
+        }
+        let settings = self.node.settings(self.replace_mirrors, self.on_exit == OnExit::Keep);
+        Agent::start(settings, metrics, sender).run(stop).await?;
+        Ok(())
+    }
+
+    fn start_log(&self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => {
+                log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
+            }
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+    }
+}
