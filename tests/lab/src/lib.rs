@@ -1,1 +1,47 @@
 //! A whole OVN node in network namespaces, and the tests that run ofmirror on it.
+//!
+//! ```text
+//!   namespace n1 (the host)                                        namespaces n1-a ... n1-e (the Pods)
+//!   ┌───────────────────────────────────────────────────┐
+//!   │ ovsdb-server  NB  SB  northd  ovn-controller      │   sw1: a, b, e   10.16.0.0/16  fd00:10:16::/64
+//!   │ ovs-vswitchd ── br-int ──┬── a_h ─────────────────┼── eth0
+//!   │                          ├── b_h ... e_h          │   sw2: c, d      10.17.0.0/16  fd00:10:17::/64
+//!   │ ofmirror agent           └── mirror0 ── tcpdump   │   router between them, service VIPs on both
+//!   └───────────────────────────────────────────────────┘
+//! ```
+//!
+//! A test reads like a story: [`Node::start`], [`Node::capture`], traffic between [`Pod`]s, and
+//! [`Recording::assert_exact`]. Nothing of it works outside of `tests/lab/sandbox`, which is what removes everything
+//! afterwards, whatever happens. Errors are `anyhow`: their only reader is the person before a failed test.
+
+mod agent;
+mod annotation;
+mod capture;
+mod command;
+mod daemon;
+mod frames;
+mod namespace;
+mod node;
+mod pcap;
+mod pod;
+mod sandbox;
+mod services;
+mod switch;
+mod topology;
+mod traffic;
+mod wait;
+
+pub use agent::{Agent, HttpAnswer};
+pub use capture::{Capture, MIRROR};
+pub use command::{Invocation, Output};
+pub use daemon::Service;
+pub use frames::{Difference, Frame, PodFrames, Recording};
+pub use namespace::Namespace;
+pub use node::Node;
+pub use pod::{Pod, PodSpec};
+pub use services::{Echo, Proto};
+pub use topology::{SWITCHES, Switch, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6};
+pub use wait::until;
+
+/// The result of everything in the lab.
+pub type Result<T = ()> = anyhow::Result<T>;

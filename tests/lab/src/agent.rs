@@ -1,0 +1,207 @@
+//! The program under test: `ofmirror agent`, as a child process in the node's namespace.
+
+use std::{
+    env, fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::Signal;
+
+use crate::{
+    Node, Result,
+    daemon::{Daemon, tail},
+    until,
+};
+
+/// Where an agent serves its health and metrics, within the node's namespace: the first port; each agent has its own.
+const FIRST_PORT: u16 = 9500;
+
+/// Tells apart the agents of one process.
+static NEXT_AGENT: AtomicU32 = AtomicU32::new(0);
+
+/// An agent that was started; it is killed when dropped.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    node: &'a Node,
+    daemon: Daemon,
+    port: u16,
+}
+
+/// What an agent answered by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status code, as 200.
+    pub status: u16,
+    /// The body, as text.
+    pub body: String,
+}
+
+/// The agent's binary: `OFMIRROR_BIN`, or the one that was built beside this test.
+pub(crate) fn binary() -> Result<PathBuf> {
+    if let Ok(path) = env::var("OFMIRROR_BIN") {
+        return Ok(path.into());
+    }
+    // target/PROFILE/deps/TEST or target/PROFILE/lab
+    let here = env::current_exe()?;
+    let found = here.ancestors().skip(1).take(2).map(|folder| folder.join("ofmirror"));
+    let found = found.into_iter().find(|path| path.is_file());
+    found.with_context(|| {
+        format!("there is no ofmirror beside {}; build it or set OFMIRROR_BIN", here.display())
+    })
+}
+
+impl Node {
+    /// Starts an agent with `args` besides those that point it at this node, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or is not ready within a minute.
+    pub fn agent(&self, args: &[&str]) -> Result<Agent<'_>> {
+        let agent = self.launch_agent(args)?;
+        agent.await_ready()?;
+        Ok(agent)
+    }
+
+    /// Starts an agent and does not wait for it.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn launch_agent(&self, args: &[&str]) -> Result<Agent<'_>> {
+        let number = NEXT_AGENT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + u16::try_from(number % 10_000)?;
+        let log = self.log_folder().join(format!("ofmirror-{number}.log"));
+        let invocation = self
+            .program(&binary()?.display().to_string())
+            .arg("agent")
+            .args(["--ovs-rundir", &self.run_folder().display().to_string()])
+            .args(["--metrics-addr", &format!("127.0.0.1:{port}")])
+            .args(args.iter().copied());
+        let daemon = Daemon::new("ofmirror agent", invocation, log);
+        daemon.start()?;
+        Ok(Agent { node: self, daemon, port })
+    }
+}
+
+impl Agent<'_> {
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// The agent ends, a daemon of the node dies, or a minute passes.
+    pub fn await_ready(&self) -> Result {
+        until("the agent to be ready", || {
+            self.alive()?;
+            Ok(self.is_ready()?.then_some(()))
+        })
+        .with_context(|| format!("the agent's log ends with:\n{}", tail(self.daemon.log())))
+    }
+
+    /// Waits until `/readyz` says no.
+    ///
+    /// # Errors
+    /// The agent ends, a daemon of the node dies, or a minute passes.
+    pub fn await_unready(&self) -> Result {
+        until("the agent to be unready", || {
+            self.alive()?;
+            Ok((!self.is_ready()?).then_some(()))
+        })
+    }
+
+    /// Whether `/readyz` says yes now.
+    ///
+    /// # Errors
+    /// The answer is not HTTP.
+    pub fn is_ready(&self) -> Result<bool> {
+        Ok(self.get("/readyz")?.is_some_and(|answer| answer.status == 200))
+    }
+
+    /// Asks the agent by HTTP; nothing comes back from one that does not listen (yet).
+    ///
+    /// # Errors
+    /// The answer is not HTTP.
+    pub fn get(&self, path: &str) -> Result<Option<HttpAnswer>> {
+        self.node.namespace().inside(|| {
+            let mut stream = match TcpStream::connect(("127.0.0.1", self.port)) {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
+                other => other?,
+            };
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            let (head, body) = answer.split_once("\r\n\r\n").context("half an HTTP answer")?;
+            let status = head.split(' ').nth(1).context("no HTTP status")?.parse()?;
+            Ok(Some(HttpAnswer { status, body: body.to_owned() }))
+        })
+    }
+
+    /// The value of one sample of `/metrics`, named with its labels just as it is written there.
+    ///
+    /// # Errors
+    /// The agent does not listen, or has no such sample.
+    pub fn metric(&self, sample: &str) -> Result<f64> {
+        let answer = self.get("/metrics")?.context("the agent does not listen")?;
+        let mut lines = answer.body.lines().filter_map(|line| line.rsplit_once(' '));
+        match lines.find(|(name, _)| *name == sample) {
+            Some((_, value)) => Ok(value.parse()?),
+            None => bail!("there is no metric {sample} in:\n{}", answer.body),
+        }
+    }
+
+    /// What the agent logged so far.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.daemon.log())?)
+    }
+
+    /// Its process, for measurements.
+    ///
+    /// # Errors
+    /// It does not run (any more).
+    pub fn pid(&self) -> Result<u32> {
+        self.daemon.pid().context("the agent does not run")
+    }
+
+    /// Fails when the agent or a daemon of its node ended by itself.
+    ///
+    /// # Errors
+    /// See above, with the last words.
+    pub fn alive(&self) -> Result {
+        self.node.alive()?;
+        self.daemon.alive()
+    }
+
+    /// Asks the agent to stop (SIGTERM) and waits for a good end.
+    ///
+    /// # Errors
+    /// It ended before, or ends with anything but success.
+    pub fn stop(self) -> Result {
+        let status = self.daemon.end(Signal::SIGTERM)?;
+        let log = self.daemon.log();
+        ensure!(status.success(), "the agent stopped with {status}:\n{}", tail(log));
+        Ok(())
+    }
+
+    /// Kills the agent (SIGKILL): it cannot clean up.
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn kill(self) -> Result {
+        self.daemon.end(Signal::SIGKILL).map(drop)
+    }
+
+    /// Waits for the agent to end by itself, as it must on an error at start; gives its status and its log.
+    ///
+    /// # Errors
+    /// Its log cannot be read.
+    pub fn await_end(self) -> Result<(ExitStatus, String)> {
+        let status = self.daemon.wait()?;
+        Ok((status, self.log()?))
+    }
+}

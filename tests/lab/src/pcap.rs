@@ -1,0 +1,83 @@
+//! Capture files: reading them while they grow, writing a few frames for tcpdump to explain.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use pcap_file::{
+    DataLink, Endianness, PcapError, TsResolution,
+    pcap::{PcapHeader, PcapPacket, PcapParser, PcapWriter},
+};
+
+use crate::{Frame, Invocation, Result};
+
+/// Longest frame that a capture holds whole, in bytes.
+pub(crate) const SNAPLEN: u32 = 9216;
+
+/// All whole frames of a capture file; it may still be growing.
+pub(crate) fn read(path: &Path) -> Result<Vec<Frame>> {
+    let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut rest, parser) = match PcapParser::new(&file) {
+        Ok(start) => start,
+        Err(PcapError::IncompleteBuffer) => return Ok(Vec::new()),
+        Err(error) => bail!("{} is no capture file: {error}", path.display()),
+    };
+    let mut frames = Vec::new();
+    loop {
+        match parser.next_packet(rest) {
+            Ok((after, packet)) => {
+                let length = u32::try_from(packet.data.len())?;
+                ensure!(length == packet.orig_len, "{} holds a frame in part", path.display());
+                frames.push(Frame { at: packet.timestamp, bytes: packet.data.into_owned() });
+                rest = after;
+            }
+            Err(PcapError::IncompleteBuffer) => return Ok(frames),
+            Err(error) => bail!("{} is broken: {error}", path.display()),
+        }
+    }
+}
+
+/// One line a frame, in tcpdump's words.
+pub(crate) fn describe(frames: &[&[u8]]) -> Result<Vec<String>> {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("lab-frames-{}-{number}.pcap", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let text = write(&path, frames).and_then(|()| {
+        Invocation::new("tcpdump")
+            .args(["-n", "-e", "-t", "-r"])
+            .arg(path.display().to_string())
+            .run()
+    });
+    fs::remove_file(&path)?;
+    let lines: Vec<String> = text?.lines().map(str::to_owned).collect();
+    ensure!(
+        lines.len() == frames.len(),
+        "tcpdump explains {} of {} frames",
+        lines.len(),
+        frames.len()
+    );
+    Ok(lines)
+}
+
+fn write(path: &Path, frames: &[&[u8]]) -> Result {
+    let header = PcapHeader {
+        version_major: 2,
+        version_minor: 4,
+        ts_correction: 0,
+        ts_accuracy: 0,
+        snaplen: SNAPLEN,
+        datalink: DataLink::ETHERNET,
+        ts_resolution: TsResolution::MicroSecond,
+        endianness: Endianness::native(),
+    };
+    let mut writer = PcapWriter::with_header(File::create(path)?, header)?;
+    for bytes in frames {
+        let length = u32::try_from(bytes.len())?;
+        writer.write_packet(&PcapPacket::new(Duration::ZERO, length, bytes))?;
+    }
+    Ok(())
+}
