@@ -19,7 +19,7 @@ use crate::{
     Invocation, Namespace, Pod, Result, Service,
     daemon::{Daemon, tail},
     sandbox,
-    switch::{chrooted, schema},
+    switch::{chrooted, environment, schema},
     topology, until,
 };
 
@@ -140,7 +140,7 @@ impl Node {
 
     /// A program that runs in the node's namespace and talks to its databases.
     pub fn program(&self, program: &str) -> Invocation {
-        self.environment()
+        environment(&self.folder)
             .into_iter()
             .fold(self.namespace.program(program), |i, (name, value)| i.env(name, value))
     }

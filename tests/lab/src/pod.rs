@@ -5,7 +5,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use crate::{Invocation, Namespace, Node, Result, topology::Switch};
+use crate::{Invocation, Mac, Namespace, Node, Result, topology::Switch};
 
 /// What a new Pod shall be.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Pod {
     switch: &'static Switch,
     namespace: Namespace,
     interface: String,
-    mac: String,
+    mac: Mac,
     ip4: Ipv4Addr,
     ip6: Ipv6Addr,
 }
@@ -38,9 +38,9 @@ impl PodSpec {
         Self { name: name.to_owned(), switch, host, mtu: 1500 }
     }
 
-    pub(crate) fn mac(&self) -> String {
+    pub(crate) fn mac(&self) -> Mac {
         let [high, low] = self.host.to_be_bytes();
-        format!("02:00:00:10:{high:02x}:{low:02x}")
+        Mac([2, 0, 0, 0x10, high, low])
     }
 }
 
@@ -70,9 +70,9 @@ impl Pod {
         format!("{}.default", self.name)
     }
 
-    /// Its MAC address, as text.
-    pub fn mac(&self) -> &str {
-        &self.mac
+    /// Its MAC address.
+    pub fn mac(&self) -> Mac {
+        self.mac
     }
 
     /// Its IPv4 address.
@@ -147,7 +147,7 @@ impl Node {
 
     /// A veth pair from the host to a Pod's `eth0`.
     fn plug(&self, pod: &Pod, interface: &str, mtu: u16) -> Result {
-        let (inside, mac) = (pod.namespace.name(), &pod.mac);
+        let (inside, mac) = (pod.namespace.name(), pod.mac);
         self.namespace().ip_batch(&format!(
             "link add {interface} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {inside}\n"
         ))?;

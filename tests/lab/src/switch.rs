@@ -1,6 +1,9 @@
 //! The tools of Open vSwitch and OVN, pointed at one node.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -33,27 +36,30 @@ pub(crate) fn schema(name: &str) -> PathBuf {
     PathBuf::from(env::var(variable).unwrap_or_else(|_| default.to_owned())).join(name)
 }
 
+/// The variables that point tools at the node with this folder.
+pub(crate) fn environment(node: &Path) -> [(&'static str, String); 8] {
+    let folder = |name: &str| node.join(name).display().to_string();
+    let socket = |name: &str| format!("unix:{}", node.join("run").join(name).display());
+    [
+        ("OVS_RUNDIR", folder("run")),
+        ("OVN_RUNDIR", folder("run")),
+        ("OVS_LOGDIR", folder("log")),
+        ("OVN_LOGDIR", folder("log")),
+        ("OVS_DBDIR", folder("db")),
+        ("OVN_DBDIR", folder("db")),
+        ("OVN_NB_DB", socket("ovnnb_db.sock")),
+        ("OVN_SB_DB", socket("ovnsb_db.sock")),
+    ]
+}
+
 impl Node {
     /// A tool of Open vSwitch or OVN whose environment names this node's folders and databases.
     pub fn tool(&self, program: &str) -> Invocation {
         let mut argv = chrooted(program).into_iter();
         let invocation = Invocation::new(argv.next().unwrap_or_default()).args(argv);
-        self.environment().into_iter().fold(invocation, |i, (name, value)| i.env(name, value))
-    }
-
-    pub(crate) fn environment(&self) -> [(&'static str, String); 8] {
-        let folder = |name: &str| self.folder().join(name).display().to_string();
-        let socket = |name: &str| format!("unix:{}", self.run_folder().join(name).display());
-        [
-            ("OVS_RUNDIR", folder("run")),
-            ("OVN_RUNDIR", folder("run")),
-            ("OVS_LOGDIR", folder("log")),
-            ("OVN_LOGDIR", folder("log")),
-            ("OVS_DBDIR", folder("db")),
-            ("OVN_DBDIR", folder("db")),
-            ("OVN_NB_DB", socket("ovnnb_db.sock")),
-            ("OVN_SB_DB", socket("ovnsb_db.sock")),
-        ]
+        environment(self.folder())
+            .into_iter()
+            .fold(invocation, |i, (name, value)| i.env(name, value))
     }
 
     /// Runs `ovs-vsctl` and waits until the switch has done what was asked.

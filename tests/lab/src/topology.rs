@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{Node, PodSpec, Result};
+use crate::{Mac, Node, PodSpec, Result};
 
 /// A logical switch.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Switch {
     /// The router's IPv6 address on it; the subnet is a /64.
     pub gateway6: Ipv6Addr,
     /// The router's MAC address on it.
-    pub gateway_mac: &'static str,
+    pub gateway_mac: Mac,
 }
 
 /// The switches: `sw1` with Pods a, b and e, `sw2` with c and d.
@@ -23,13 +23,13 @@ pub const SWITCHES: [Switch; 2] = [
         name: "sw1",
         gateway4: Ipv4Addr::new(10, 16, 0, 1),
         gateway6: Ipv6Addr::new(0xfd00, 0x10, 0x16, 0, 0, 0, 0, 1),
-        gateway_mac: "02:00:00:01:00:01",
+        gateway_mac: Mac([2, 0, 0, 1, 0, 1]),
     },
     Switch {
         name: "sw2",
         gateway4: Ipv4Addr::new(10, 17, 0, 1),
         gateway6: Ipv6Addr::new(0xfd00, 0x10, 0x17, 0, 0, 0, 0, 1),
-        gateway_mac: "02:00:00:01:00:02",
+        gateway_mac: Mac([2, 0, 0, 1, 0, 2]),
     },
 ];
 

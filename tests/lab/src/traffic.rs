@@ -8,11 +8,14 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::{
-    Node, Pod, Proto, Result, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6, topology::REJECTED_PORT,
+    Capture, Node, Pod, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
+    topology::REJECTED_PORT,
 };
 
 /// The port of broadcasts and multicasts.
 const GROUP_PORT: u16 = 5000;
+/// A host that no Pod is.
+const NOBODY: u16 = 99;
 /// A multicast group of IPv4, of the kind that is for local use.
 const GROUP4: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 /// A multicast group of IPv6, site-local and not assigned.
@@ -170,6 +173,36 @@ impl Node {
             }
         }
         ensure!(e.lease()? == e.ip4(), "DHCP offers an address that is not the Pod's");
+        Ok(())
+    }
+
+    /// Makes OVN itself speak to all Pods of the first switch: the router looks for neighbours that nobody is, by ARP and
+    /// ND, and advertises itself. Waits for a copy of each, so at least one Pod of that switch must be mirrored.
+    ///
+    /// # Errors
+    /// A copy is missing.
+    pub fn let_ovn_speak(&self, capture: &Capture<'_>) -> Result {
+        let [switch, _] = &SWITCHES;
+        let gateway = switch.gateway_mac.0;
+        let from_router = |bytes: &[u8]| bytes[6..12] == gateway;
+        /// Where the type of an ICMPv6 message is, in a frame without IPv6 extension headers.
+        const ICMP6_TYPE: usize = 54;
+        let icmp6 = |bytes: &[u8], kind: u8| {
+            from_router(bytes)
+                && bytes[12..14] == [0x86, 0xdd]
+                && bytes.get(ICMP6_TYPE) == Some(&kind)
+        };
+        let asker = self.pod("c");
+        asker.ping_nobody(switch.ip4(NOBODY).into())?;
+        asker.ping_nobody(switch.ip6(NOBODY).into())?;
+        capture.await_copy("the router's ARP request", |bytes| {
+            from_router(bytes)
+                && bytes[12..14] == [0x08, 0x06]
+                && bytes.ends_with(&switch.ip4(NOBODY).octets())
+        })?;
+        capture.await_copy("the router's neighbour solicitation", |bytes| icmp6(bytes, 135))?;
+        self.advertise_router()?;
+        capture.await_copy("a router advertisement", |bytes| icmp6(bytes, 134))?;
         Ok(())
     }
 

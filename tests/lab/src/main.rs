@@ -1,0 +1,80 @@
+//! `lab`: a whole OVN node that stays up, for work by hand.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lab::{Result, Standing};
+
+/// A whole OVN node in network namespaces, for work by hand
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the lab up in the background and say how to reach it
+    Up,
+    /// Remove the lab with all that is in it
+    Down,
+    /// Run a command in the lab: on the node, or in one of the Pods a, b, c, d, e
+    Exec {
+        /// `node`, or the name of a Pod
+        place: String,
+        /// The command and its arguments; a shell if there is none
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// What runs inside of the sandbox
+    #[command(hide = true)]
+    Serve,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result {
+    match command {
+        Command::Up => {
+            Standing::up()?;
+            let lab = std::env::current_exe()?;
+            println!("{}", WELCOME.replace("LAB", &lab.display().to_string()));
+            Ok(())
+        }
+        Command::Down => match Standing::find()? {
+            Some(lab) => lab.down(),
+            None => {
+                println!("no lab is up");
+                Ok(())
+            }
+        },
+        Command::Exec { place, command } => {
+            let Some(lab) = Standing::find()? else {
+                anyhow::bail!("no lab is up; try `make lab`")
+            };
+            let shell = ["bash".to_owned()];
+            lab.exec(&place, if command.is_empty() { &shell } else { &command })
+        }
+        Command::Serve => Standing::serve(),
+    }
+}
+
+const WELCOME: &str = "\
+The lab is up: a node with br-int under OVN; Pods a, b, e on sw1 (10.16.0.11, .12, .15) and c, d on sw2
+(10.17.0.13, .14), IPv6 likewise (fd00:10:16::b ...); service 10.96.0.10 (tcp 80, udp 53) with backends b and c.
+
+  LAB exec node                                 a shell on the node; OVS and OVN tools work in it
+  LAB exec node ovn-nbctl show
+  LAB exec node ovs-ofctl -O OpenFlow15 dump-flows br-int
+  LAB exec node tcpdump -ni mirror0             once an agent has made it
+  LAB exec a ping 10.17.0.13                    from Pod a to Pod c
+
+`make lab-down` removes it.";
