@@ -222,6 +222,7 @@ impl Switch {
     }
 
     fn handle_part(&mut self, tag: Tag, body: MultipartReply, more: bool, now: Instant) {
+        tracing::trace!(?tag, ?body, more, "the switch answers");
         match body {
             MultipartReply::FlowMonitor(updates) => self.handle_updates(updates, now),
             MultipartReply::FlowDesc(read) => {
@@ -263,10 +264,10 @@ impl Switch {
                     self.learn_delivery(&flow);
                     self.hooks.changed(flow, now);
                 }
-                FlowUpdate::Removed { key, cookie, .. } if cookie.is_ours() => {
-                    self.hooks.removed(&key, now);
+                FlowUpdate::Removed { flow, .. } if flow.cookie.is_ours() => {
+                    self.hooks.removed(&flow.key, now);
                 }
-                FlowUpdate::Removed { key, .. } => self.delivery.removed(&key),
+                FlowUpdate::Removed { flow, .. } => self.delivery.removed(&flow.key),
                 // The switch could not keep up. It tells what changed meanwhile, but better look.
                 FlowUpdate::Resumed => self.reread(),
                 FlowUpdate::Abbrev { .. } | FlowUpdate::Paused => {}

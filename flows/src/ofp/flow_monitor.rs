@@ -112,10 +112,8 @@ pub enum FlowUpdate {
     },
     /// The flow went.
     Removed {
-        /// Which flow.
-        key: FlowKey,
-        /// Its cookie.
-        cookie: Cookie,
+        /// It as it was. OVS tells its instructions too, unlike the specification.
+        flow: Flow,
         /// Why it went.
         reason: RemovedReason,
         /// When it would have gone by itself.
@@ -189,38 +187,27 @@ impl FlowUpdate {
         entry.skip(4)?;
         let cookie = Cookie(entry.u64()?);
         let key = FlowKey { table, priority, matching: oxm::decode_match(&mut entry)? };
-        if event == flow_event::REMOVED {
-            entry.finish()?;
-            return Ok(Self::Removed { key, cookie, reason, timeouts });
-        }
         let flow = Flow { key, cookie, instructions: instruction::decode_list(entry)?.into() };
         Ok(match event {
             flow_event::INITIAL => Self::Initial { flow, timeouts },
             flow_event::ADDED => Self::Added { flow, timeouts },
+            flow_event::REMOVED => Self::Removed { flow, reason, timeouts },
             _ => Self::Modified { flow, timeouts },
         })
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         let start = out.len();
-        let full = |out: &mut BytesMut,
-                    event,
-                    key: &FlowKey,
-                    cookie: &Cookie,
-                    reason: u8,
-                    timeouts: &Timeouts| {
+        let full = |out: &mut BytesMut, event, flow: &Flow, reason: u8, timeouts: &Timeouts| {
             out.put_u16(0);
             out.put_u16(event);
-            out.put_u8(key.table.0);
+            out.put_u8(flow.key.table.0);
             out.put_u8(reason);
             timeouts.encode(out);
-            out.put_u16(key.priority);
+            out.put_u16(flow.key.priority);
             out.put_u32(0);
-            out.put_u64(cookie.0);
-            oxm::encode_match(&key.matching, out)
-        };
-        let flow_event = |out: &mut BytesMut, event, flow: &Flow, timeouts: &Timeouts| {
-            full(out, event, &flow.key, &flow.cookie, 0, timeouts)?;
+            out.put_u64(flow.cookie.0);
+            oxm::encode_match(&flow.key.matching, out)?;
             instruction::encode_list(&flow.instructions, out)
         };
         let short = |out: &mut BytesMut, event, word| {
@@ -229,15 +216,13 @@ impl FlowUpdate {
             out.put_u32(word);
         };
         match self {
-            Self::Initial { flow, timeouts } => {
-                flow_event(out, flow_event::INITIAL, flow, timeouts)?;
-            }
-            Self::Added { flow, timeouts } => flow_event(out, flow_event::ADDED, flow, timeouts)?,
+            Self::Initial { flow, timeouts } => full(out, flow_event::INITIAL, flow, 0, timeouts)?,
+            Self::Added { flow, timeouts } => full(out, flow_event::ADDED, flow, 0, timeouts)?,
             Self::Modified { flow, timeouts } => {
-                flow_event(out, flow_event::MODIFIED, flow, timeouts)?;
+                full(out, flow_event::MODIFIED, flow, 0, timeouts)?;
             }
-            Self::Removed { key, cookie, reason, timeouts } => {
-                full(out, flow_event::REMOVED, key, cookie, (*reason).into(), timeouts)?;
+            Self::Removed { flow, reason, timeouts } => {
+                full(out, flow_event::REMOVED, flow, (*reason).into(), timeouts)?;
             }
             Self::Abbrev { xid } => short(out, flow_event::ABBREV, *xid),
             Self::Paused => short(out, flow_event::PAUSED, 0),
