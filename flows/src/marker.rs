@@ -9,8 +9,6 @@ mod actions;
 use std::fmt;
 
 use crate::model::{Field, Flow, MatchField};
-use crate::ofp::numbers::experimenter::NICIRA;
-use crate::ofp::numbers::field_class::{EXPERIMENTER, NXM_1, PACKET_REGS};
 
 /// The two bits of register 10 that the hooks use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,18 +101,8 @@ fn range(field: Field, offset: u32, bits: u32, register: u8) -> u32 {
 }
 
 /// Which bit of `field` is bit 0 of `register`; `None` when the field doesn't contain it.
-///
-/// `xreg<n>` is two registers and `xxreg<n>` four, the first of them uppermost (ovs-fields(7)).
 fn place(field: Field, register: u8) -> Option<u32> {
-    let (first, registers) = match (field.class, field.experimenter, field.number, field.width) {
-        (NXM_1, 0, number @ 0..16, 4) => (number, 1),
-        (EXPERIMENTER, NICIRA, number @ 17..33, 4) => (number - 1, 1),
-        (PACKET_REGS, 0, number @ 0..16, 8) => (number * 2, 2),
-        (NXM_1, 0, number @ 111..115, 16) => ((number - 111) * 4, 4),
-        (EXPERIMENTER, NICIRA, number @ 33..37, 16) => ((number - 29) * 4, 4),
-        _ => return None,
-    };
-    let last = first + registers - 1;
+    let (first, last) = field.registers()?;
     (first..=last).contains(&register).then(|| u32::from(last - register) * u32::BITS)
 }
 

@@ -43,6 +43,21 @@ impl Field {
         }
     }
 
+    /// The registers that the field consists of, first and last; the first is uppermost.
+    ///
+    /// `xreg<n>` (`OXM_OF_PKT_REGn`) is two of them, `xxreg<n>` (`NXM_NX_XXREGn`) four (ovs-fields(7)).
+    #[must_use]
+    pub const fn registers(self) -> Option<(u8, u8)> {
+        match (self.class, self.experimenter, self.number, self.width) {
+            (0x0001, 0, n @ 0..16, 4) => Some((n, n)),
+            (0xffff, 0x2320, n @ 17..33, 4) => Some((n - 1, n - 1)),
+            (0x8001, 0, n @ 0..16, 8) => Some((n * 2, n * 2 + 1)),
+            (0x0001, 0, n @ 111..115, 16) => Some(((n - 111) * 4, (n - 111) * 4 + 3)),
+            (0xffff, 0x2320, n @ 33..37, 16) => Some(((n - 29) * 4, (n - 29) * 4 + 3)),
+            _ => None,
+        }
+    }
+
     /// Bits of the value.
     #[must_use]
     pub const fn bits(self) -> u32 {

@@ -7,7 +7,8 @@ use super::{Field, MatchField};
 /// The conjunction of [`MatchField`]s; an empty one matches every packet.
 ///
 /// The fields keep the order in which they came, so that what was read is written back byte for byte, but that order
-/// means nothing: two matches with the same fields are equal.
+/// means nothing: two matches with the same fields are equal. Registers are matched by themselves ([`Field::reg`]): the
+/// codec takes apart the pairs (`xreg<n>`) in which OVS tells them, and writes pairs again.
 #[derive(Clone, Debug, Default)]
 pub struct Match {
     fields: Vec<MatchField>,
