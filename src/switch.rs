@@ -183,7 +183,8 @@ impl Switch {
             self.guarded = sink;
         }
         let missing = self.delivery.missing(wanted);
-        self.probe(missing.first().copied());
+        let probed = self.delivery.probed().filter(|port| missing.contains(port));
+        self.probe(probed.or(missing.first().copied()));
     }
 
     /// Does what is due once a second: asks for the next of `wanted` that nothing delivers to, and reads what no
