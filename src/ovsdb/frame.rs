@@ -10,7 +10,7 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use serde::Serialize;
 use tokio_util::codec::{Decoder, Encoder};
 
-/// Longest message accepted, in bytes; 10,000 interfaces with their external IDs take about 8 MiB.
+/// Longest message accepted, in bytes; 10,000 Pod interfaces take about 6 MB.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Deepest nesting accepted, that of `serde_json`; an update needs nine levels.
@@ -37,7 +37,7 @@ pub enum FrameError {
     #[error("expected the start of a JSON object, found byte {0:#04x}; is this an OVSDB server?")]
     Garbage(u8),
     /// More bytes than the limit, without an end.
-    #[error("a message is longer than {0} bytes")]
+    #[error("a message is {0} bytes long and has no end")]
     TooLong(usize),
     /// More brackets open than the limit.
     #[error("a message is nested deeper than {MAX_DEPTH} levels")]

@@ -20,7 +20,7 @@ use super::{
 /// Longest text of one row, in bytes; a bridge of 50,000 ports takes 2.4 MiB.
 const MAX_ROW_BYTES: usize = 4 << 20;
 
-/// Most memory that all rows may take, in bytes, about; 10,000 interfaces take 10 MiB.
+/// Most memory that all rows may take, in bytes, about; 10,000 Pod ports take 8 MB.
 const MAX_REPLICA_BYTES: usize = 64 << 20;
 
 /// The tables as far as the server has told.
