@@ -93,8 +93,11 @@ fn the_memory_of_a_long_message_is_given_back() {
     received.extend_from_slice(format!(r#"{{"a":"{}"}}{{"b"#, "x".repeat(8 << 20)).as_bytes());
     let message = Framer::default().decode(&mut received).unwrap().unwrap();
     assert!(message.len() > 8 << 20);
+    drop(message);
     assert_eq!(received, "{\"b");
-    assert!(received.capacity() < 1024, "{}", received.capacity());
+    // Room for the next read: a kept buffer would be taken up again.
+    received.reserve(1024);
+    assert!(received.capacity() < 1 << 20, "{}", received.capacity());
 }
 
 fn any_object() -> impl Strategy<Value = String> {
