@@ -1,0 +1,69 @@
+#!/bin/bash
+# Installs what building and testing need on Debian: Open vSwitch, OVN, the network tools, a C compiler, and Rust when
+# there is none or it is too old. Does nothing when all is there, and starts no service.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin
+
+# A command that must be there, and the package that has it.
+needed=(
+    ovs-vswitchd:openvswitch-switch ovs-ofctl:openvswitch-switch ovsdb-tool:openvswitch-common
+    ovn-northd:ovn-central ovn-nbctl:ovn-common ovn-controller:ovn-host
+    ip:iproute2 ping:iputils-ping tcpdump:tcpdump ethtool:ethtool sysctl:procps iperf3:iperf3 busybox:busybox
+    unshare:util-linux nsenter:util-linux setpriv:util-linux make:make gcc:gcc
+)
+
+rust_version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# Whether version $1 is at least version $2.
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+rust_is_there() {
+    local version
+    version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) && [ -n "$version" ] && at_least "$version" "$rust_version"
+}
+
+packages=()
+for entry in "${needed[@]}"; do
+    command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")
+done
+if [ ${#packages[@]} = 0 ] && rust_is_there; then exit 0; fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "$0: without apt-get, install by hand: ${packages[*]} and Rust $rust_version or later" >&2
+    exit 1
+fi
+root=()
+if [ "$(id -u)" != 0 ]; then root=(sudo); fi
+
+# Debian starts services at their installation, unless this file says no. One that exists already is not ours.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap '"${root[@]}" rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+    "${root[@]}" chmod 755 $policy
+fi
+install() {
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+"${root[@]}" apt-get update
+if [ ${#packages[@]} != 0 ]; then install "${packages[@]}" ca-certificates libc6-dev; fi
+
+# The version that apt would install of a package.
+candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p'; }
+
+if ! rust_is_there; then
+    if at_least "$(candidate cargo-web)" "$rust_version"; then
+        install cargo-web rustc-web rustfmt-web rust-web-clippy
+    elif at_least "$(candidate cargo)" "$rust_version"; then
+        install cargo rustc rustfmt rust-clippy
+    elif [ "$(candidate rustup)" != '' ]; then
+        install rustup
+        rustup default stable
+    else
+        echo "$0: this suite has no Rust $rust_version; see https://rustup.rs" >&2
+        exit 1
+    fi
+fi
+rust_is_there || { echo "$0: cargo is still older than $rust_version: $(command -v cargo)" >&2; exit 1; }
