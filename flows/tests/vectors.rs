@@ -3,6 +3,8 @@
 //! `vectors/` has one file a message: hex with a word on each part, after `#` comments that say who sent it and what
 //! `ovs-ofctl ofp-print` makes of it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

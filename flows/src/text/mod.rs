@@ -5,6 +5,7 @@
 //! `ovs-ofctl -O OpenFlow15 add-flow` makes of a printed flow the bytes that [`crate::ofp`] makes of it, up to the
 //! order of the match fields, with these exceptions:
 //!
+//! - a resubmission to the current table with the current port, which `ovs-ofctl` has no words for;
 //! - what the model keeps raw, and fields without a name here, are shown in hex as `raw_action(0x...)`,
 //!   `raw_instruction(0x...)`, `raw_field(0x...)` and `field(class=...,number=...)`, which `ovs-ofctl` refuses;
 //! - [`Action::RegLoad`](crate::model::Action::RegLoad) is shown as `load`, which comes back as the `set_field` that
