@@ -19,7 +19,7 @@ use metrics::Metrics;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval_at, timeout},
 };
 use tracing::{info, warn};
 
@@ -48,6 +48,8 @@ const TICK: Duration = Duration::from_secs(1);
 const REREAD: u32 = 60;
 /// How long after a loss all flows are scanned again: whoever removed ours may be a new OVN, that uses other bits.
 const RESCAN: Duration = Duration::from_secs(5);
+/// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
+const RESTORED: Duration = Duration::from_secs(30);
 /// Events that are taken in before the next look at what they change.
 const COALESCED: usize = 4096;
 /// How long taking everything away may take, each for flows and port.
@@ -82,6 +84,11 @@ pub struct Agent {
     sink: watch::Receiver<SinkState>,
     keeper: JoinHandle<Result<(), NicError>>,
     plan: Option<Plan>,
+    /// Flows of the plan that the switch lacks.
+    missing: usize,
+    /// Taps that the plan could not serve when all was well last: how many.
+    unserved: usize,
+    /// Changes that have been sent and not been answered yet.
     repair: Option<Repair>,
     refusals: Refusals,
     /// No new bundle before then, as the last one failed.
@@ -90,6 +97,8 @@ pub struct Agent {
     started: Option<Instant>,
     metrics: Metrics,
     health: watch::Sender<Health>,
+    /// What has been logged of it.
+    logged: Health,
 }
 
 impl Agent {
@@ -119,6 +128,8 @@ impl Agent {
             sink,
             keeper,
             plan: None,
+            missing: 0,
+            unserved: 0,
             repair: None,
             refusals: Refusals::default(),
             pause: None,
@@ -126,6 +137,7 @@ impl Agent {
             started: Some(Instant::now()),
             metrics,
             health,
+            logged: Health::default(),
             settings,
         }
     }
@@ -137,7 +149,7 @@ impl Agent {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), NicError> {
         let mut stop = Box::pin(stop);
         let mut database = self.ovsdb.states();
-        let mut ticks = interval(TICK);
+        let mut ticks = interval_at(tokio::time::Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = 0_u32;
         loop {
@@ -201,6 +213,7 @@ impl Agent {
                 self.world.lose_switch(error.to_string());
                 self.repair = None;
                 self.plan = None;
+                self.missing = 0;
                 self.refusals.clear();
             }
         }
@@ -220,8 +233,14 @@ impl Agent {
             }
         }
         self.send_requests();
+        // Not sooner, as most troubles pass by themselves: at the start everything is missing for a moment.
+        let health = self.health.borrow();
+        health.log_news(&self.logged);
+        self.logged.clone_from(&health);
+        drop(health);
         let rested = self.pause.take_if(|until| *until <= now).is_some();
-        self.refusals.expire(now) || rested
+        let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
+        self.refusals.expire(now) || rested || lacking
     }
 
     /// Brings the switch a step nearer to what it should be.
@@ -247,12 +266,12 @@ impl Agent {
 
     fn send_repair(&mut self) {
         let (Some(plan), Ok(switch)) = (&self.plan, self.world.switch()) else { return };
-        let Some(connection) = self.openflow.connection() else { return };
-        let now = Instant::now();
-        let Some(repair) = Repair::new(&plan.flows, switch.observed(), &self.refusals, now) else {
-            return;
-        };
-        if connection.commit(Tag::Repair, repair.flow_mods()) {
+        let repair = Repair::new(&plan.flows, switch.observed(), &self.refusals, Instant::now());
+        self.missing = repair.missing();
+        if !repair.is_empty()
+            && let Some(connection) = self.openflow.connection()
+            && connection.commit(Tag::Repair, repair.flow_mods())
+        {
             self.repair = Some(repair);
         }
     }
@@ -298,8 +317,7 @@ impl Agent {
 
     /// Tells metrics, health and log how things stand.
     fn tell(&mut self) {
-        let (desired, installed) = self.progress();
-        let complete = self.plan.is_some() && desired == installed;
+        let complete = self.plan.is_some() && self.missing == 0 && self.repair.is_none();
         if complete {
             self.tell_restored();
         }
@@ -307,60 +325,58 @@ impl Agent {
         problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
         let ready = complete && problems.is_empty();
         if ready && let Some(started) = self.started.take() {
-            let (pods, ms) = (self.world.mirrored_pods(), milliseconds(started.elapsed()));
-            info!(flows = installed, pods, ms, "mirroring");
+            let pods = self.world.mirrored_pods();
+            info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
         }
-        let rejected = self.plan.as_ref().map_or(&[][..], |plan| &plan.rejected);
+        let rejected = self.plan.iter().flat_map(|plan| &plan.rejected);
         let health = Health {
             ready,
             complete,
             problems,
-            rejected: rejected
-                .iter()
-                .map(|rejected| {
-                    format!("{} {}: {}", rejected.port, rejected.direction, rejected.reason)
-                })
-                .collect(),
+            rejected: rejected.map(ToString::to_string).collect(),
         };
-        self.measure(desired, installed, ready);
+        self.measure(ready);
         self.health.send_if_modified(|before| {
-            if *before == health {
-                return false;
-            }
-            health.log_news(before);
+            let changed = *before != health;
             *before = health;
-            true
+            changed
         });
     }
 
-    fn progress(&self) -> (usize, usize) {
-        let (Some(plan), Ok(switch)) = (&self.plan, self.world.switch()) else { return (0, 0) };
-        let installed = plan.flows.iter().filter(|flow| switch.observed().contains(flow)).count();
-        (plan.flows.len(), installed)
-    }
-
+    /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
+    /// delivery flows are gone for a moment too.
     fn tell_restored(&mut self) {
-        let Some(loss) = self.world.switch_mut().and_then(Switch::take_loss) else { return };
+        let Some(plan) = &self.plan else { return };
+        let Some(switch) = self.world.switch_mut() else { return };
+        let Some(loss) = switch.loss() else {
+            self.unserved = plan.rejected.len();
+            return;
+        };
         let elapsed = loss.since.elapsed();
+        if plan.rejected.len() > self.unserved && elapsed < RESTORED {
+            return;
+        }
+        switch.take_loss();
         self.metrics.losses.inc();
         self.metrics.flows_lost.inc_by(loss.flows as u64);
         self.metrics.restore.observe(elapsed.as_secs_f64());
         self.rescan = Some(Instant::now() + RESCAN);
+        let without_ms = milliseconds(elapsed);
         warn!(
             flows = loss.flows,
-            without_ms = milliseconds(elapsed),
-            "somebody removed or changed flows of ours; all are back"
+            without_ms, "somebody removed or changed flows of ours; all are back"
         );
     }
 
-    fn measure(&self, desired: usize, installed: usize, ready: bool) {
+    fn measure(&self, ready: bool) {
+        let desired = self.plan.as_ref().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
         let connected = |to| metrics.connected.with_label_values(&[to]);
         connected("openflow").set(self.world.switch().is_ok().into());
         connected("ovsdb").set(self.world.ovsdb().is_synced().into());
         metrics.ready.set(ready.into());
         metrics.flows_desired.set(desired as i64);
-        metrics.flows_installed.set(installed as i64);
+        metrics.flows_installed.set((desired - self.missing) as i64);
         metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
         metrics.taps_rejected.reset();
         for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {

@@ -66,11 +66,11 @@ struct Node {
     )]
     ovs_rundir: PathBuf,
 
-    /// OVSDB's socket, unix:PATH or tcp:HOST:PORT [default: unix:<ovs-rundir>/db.sock]
+    /// OVSDB's socket, unix:PATH or tcp:HOST:PORT [default: db.sock in --ovs-rundir]
     #[arg(long, env = "OFMIRROR_OVSDB", value_name = "SOCKET")]
     ovsdb: Option<Endpoint>,
 
-    /// The bridge's OpenFlow socket, unix:PATH or tcp:HOST:PORT [default: unix:<ovs-rundir>/<bridge>.mgmt]
+    /// The bridge's OpenFlow socket, unix:PATH or tcp:HOST:PORT [default: BRIDGE.mgmt in --ovs-rundir]
     #[arg(long, env = "OFMIRROR_OPENFLOW", value_name = "SOCKET")]
     openflow: Option<Endpoint>,
 

@@ -16,34 +16,29 @@ use crate::openflow::session::RequestError;
 /// How long a flow that the switch refused is left out.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// Changes that have been sent and not been answered yet.
+/// The changes that lead to the desired flows.
 #[derive(Debug)]
 pub struct Repair {
     deletes: Vec<(FlowKey, Cookie)>,
     installs: Vec<Flow>,
-    /// When they were sent.
+    left_out: usize,
+    /// When it was made.
     pub since: Instant,
 }
 
 impl Repair {
-    /// The changes that turn `observed` into `desired`, except for flows that the switch refused lately; `None` if
-    /// there are none.
+    /// The changes that turn `observed` into `desired`, without flows that the switch refused lately.
     #[must_use]
-    pub fn new(
-        desired: &[Flow],
-        observed: &Observed,
-        refusals: &Refusals,
-        now: Instant,
-    ) -> Option<Self> {
-        let mut repair = Self { deletes: vec![], installs: vec![], since: now };
+    pub fn new(desired: &[Flow], observed: &Observed, refusals: &Refusals, now: Instant) -> Self {
+        let mut repair = Self { deletes: vec![], installs: vec![], left_out: 0, since: now };
         for change in diff(desired, observed) {
             match change {
                 Change::Delete(key, cookie) => repair.deletes.push((key.clone(), cookie)),
-                Change::Install(flow) if refusals.contains(&flow.key) => {}
+                Change::Install(flow) if refusals.contains(&flow.key) => repair.left_out += 1,
                 Change::Install(flow) => repair.installs.push(flow.clone()),
             }
         }
-        (!repair.is_empty()).then_some(repair)
+        repair
     }
 
     /// How many changes there are.
@@ -56,6 +51,12 @@ impl Repair {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.deletes.is_empty() && self.installs.is_empty()
+    }
+
+    /// How many of the desired flows are not there as they should be, left out or not.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.installs.len() + self.left_out
     }
 
     /// The changes as the switch takes them: deletions first. A deletion names our cookie, so that a flow that somebody

@@ -2,10 +2,9 @@
 //!
 //! [`Switch`] takes in what the OpenFlow session tells and asks for what it needs; it has no socket and no clock.
 //!
-//! 1. **Scan** ([`scan`]): all flows are read once, to find two bits of `reg10` that nobody else uses, and flows of
+//! 1. **Scan**: all flows are read once, to find two bits of `reg10` that nobody else uses, and flows of
 //!    ours that are there already.
-//! 2. **Watch**: flow monitors report every change of our flows ([`hooks`]) and of OVN's delivery flows
-//!    ([`delivery`]).
+//! 2. **Watch**: flow monitors report every change of our flows and of OVN's delivery flows.
 //! 3. **Re-read**: now and then our flows are read again, in case a report was missed.
 //!
 //! Open vSwitch before 3.0 has no flow monitors on OpenFlow 1.5: there, everything watched is read again at each

@@ -29,6 +29,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -87,6 +88,12 @@ pub struct Rejected {
     pub direction: Direction,
     /// What is in the way.
     pub reason: Reason,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.port, self.direction, self.reason)
+    }
 }
 
 /// Why a tap can't be served.
