@@ -1,7 +1,7 @@
 //! Servers in Pods that send back what they get, and clients that check it.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
     thread::{self, JoinHandle},
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use nix::sys::socket;
 
-use crate::{Pod, Result};
+use crate::{Pod, Result, until};
 
 /// How long a peer may be silent before an exchange counts as failed; generous, for slow machines.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -48,12 +48,12 @@ impl Pod {
         self.namespace().inside(|| {
             let (socket, thread) = match proto {
                 Proto::Tcp => {
-                    let listener = TcpListener::bind(any)?;
+                    let listener = free(|| TcpListener::bind(any))?;
                     let ours = listener.try_clone()?;
                     (Socket::Tcp(listener), thread::spawn(move || echo_streams(&ours)))
                 }
                 Proto::Udp => {
-                    let socket = UdpSocket::bind(any)?;
+                    let socket = free(|| UdpSocket::bind(any))?;
                     let ours = socket.try_clone()?;
                     (Socket::Udp(socket), thread::spawn(move || echo_datagrams(&ours)))
                 }
@@ -100,13 +100,22 @@ impl Pod {
             Proto::Udp => exchange_datagrams(to, [b"?".as_slice()].into_iter()),
         });
         let Err(error) = exchanged else { bail!("{to} was not rejected") };
-        let refused = |error: &std::io::Error| {
+        let refused = |error: &io::Error| {
             matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable)
                 || error.kind() == ErrorKind::PermissionDenied
         };
         ensure!(error.downcast_ref().is_some_and(refused), "{to} was not rejected: {error:#}");
         Ok(())
     }
+}
+
+/// Binds a port, and waits for it if need be: a child that another test is starting holds all sockets of this process
+/// for a moment, those that were just closed included.
+pub(crate) fn free<T>(bind: impl Fn() -> io::Result<T>) -> Result<T> {
+    until("a port to be free", || match bind() {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+        bound => Ok(Some(bound?)),
+    })
 }
 
 /// Bytes that differ from place to place, so that an exchange of two parts shows.
@@ -125,7 +134,7 @@ fn exchange_stream(to: SocketAddr, payload: &[u8]) -> Result {
             sender.shutdown(Shutdown::Write)
         });
         stream.read_to_end(&mut answer)?;
-        sending.join().map_err(|_| std::io::Error::other("the sender panicked"))?
+        sending.join().map_err(|_| io::Error::other("the sender panicked"))?
     })?;
     ensure!(answer == payload, "{} of {} bytes came back, or others", answer.len(), payload.len());
     Ok(())

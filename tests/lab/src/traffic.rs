@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::{
     Capture, Node, Pod, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
-    topology::REJECTED_PORT,
+    services::free, topology::REJECTED_PORT,
 };
 
 /// The port of broadcasts and multicasts.
@@ -99,7 +99,7 @@ impl Pod {
         self.namespace().inside(|| {
             let socket = match to {
                 IpAddr::V4(group) => {
-                    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP_PORT))?;
+                    let socket = free(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP_PORT)))?;
                     if group.is_multicast() {
                         let IpAddr::V4(own) = self.ip4() else { unreachable!("it is IPv4") };
                         socket.join_multicast_v4(&group, &own)?;
@@ -107,7 +107,7 @@ impl Pod {
                     socket
                 }
                 IpAddr::V6(group) => {
-                    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, GROUP_PORT))?;
+                    let socket = free(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, GROUP_PORT)))?;
                     socket.join_multicast_v6(&group, nix::net::if_::if_nametoindex("eth0")?)?;
                     socket
                 }
