@@ -1,13 +1,22 @@
 //! The command line.
 
 mod agent;
+mod doctor;
+mod flows;
+mod print;
+mod status;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use ::flows::marker::MarkerBits;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
-use flows::marker::MarkerBits;
 
-use crate::{agent::Settings, endpoint::Endpoint, world::Wish};
+use crate::{
+    agent::Settings,
+    endpoint::Endpoint,
+    observe::{self, Observation},
+    world::Wish,
+};
 
 /// Mirrors the traffic of Pods on an OVN node to a NIC, by OpenFlow flows that never decide where a packet goes.
 #[derive(Debug, Parser)]
@@ -32,6 +41,12 @@ Exit status: 0 all is well, 1 something failed or is wrong, 2 the command line i
 enum Command {
     /// Mirror until told to stop; what the DaemonSet runs
     Agent(agent::Options),
+    /// Show what is mirrored, with counters, and what is wrong
+    Status(status::Options),
+    /// Print the flows for mirroring: those in the switch, those that should be there, or how they differ
+    Flows(flows::Options),
+    /// Check everything that mirroring depends on, and say what to do about it
+    Doctor(doctor::Options),
     /// Print a script that completes ofmirror's commands in a shell
     Completions {
         /// The shell
@@ -113,6 +128,21 @@ impl Node {
         self.openflow.clone().unwrap_or_else(|| Endpoint::Unix(socket()))
     }
 
+    /// Looks at everything once, without changing anything.
+    fn observe(&self) -> anyhow::Result<Observation> {
+        let PodSource::Ovsdb = self.pod_source;
+        let settings = observe::Settings {
+            wish: Wish { bridge: self.bridge.clone(), all: self.enable_mirror },
+            nic: self.mirror_iface.clone(),
+            ovsdb: self.ovsdb(),
+            openflow: self.openflow(),
+            marker: self.marker_bits.0,
+            agent: self.metrics_addr.0,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(observe::observe(settings, observe::LIMIT)))
+    }
+
     fn settings(&self, replace_mirrors: bool, keep_on_exit: bool) -> Settings {
         let PodSource::Ovsdb = self.pod_source;
         Settings {
@@ -133,14 +163,13 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Agent(options) => options.run(),
+            Command::Status(options) => options.run(),
+            Command::Flows(options) => options.run(),
+            Command::Doctor(options) => options.run(),
             Command::Completions { shell } => {
-                clap_complete::generate(
-                    shell,
-                    &mut Self::command(),
-                    "ofmirror",
-                    &mut std::io::stdout(),
-                );
-                Ok(ExitCode::SUCCESS)
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "ofmirror", &mut script);
+                print::write(&script).map(|()| ExitCode::SUCCESS)
             }
         };
         result.unwrap_or_else(|error| {

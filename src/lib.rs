@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod health;
 pub mod http;
 pub mod nic;
+pub mod observe;
 pub mod openflow;
 pub mod ovsdb;
 pub mod pods;

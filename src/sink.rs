@@ -5,6 +5,8 @@
 
 pub mod keeper;
 
+use std::fmt;
+
 use flows::model::OfPort;
 
 use crate::{
@@ -82,6 +84,33 @@ pub enum Problem {
     /// The kernel doesn't show it yet.
     #[error("{0} is a port of the bridge, but no device of this network namespace")]
     NoLink(String),
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(_) => f.write_str("nothing"),
+            Self::Wait(problem) => problem.fmt(f),
+            Self::Create(bridge, PortKind::Internal) => {
+                write!(f, "make it as an internal port of {}", bridge.name)
+            }
+            Self::Create(bridge, PortKind::Device) => write!(f, "attach it to {}", bridge.name),
+            Self::Remove(bridge, port) => {
+                write!(
+                    f,
+                    "take {} off {}, as its device is gone, and make it anew",
+                    port.name, bridge.name
+                )
+            }
+            Self::RequestMtu(_, mtu) => write!(f, "set the MTU to {mtu}"),
+            Self::Quiet(_, changes) => {
+                for (place, change) in changes.iter().enumerate() {
+                    write!(f, "{}{change}", if place == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The mirror port's row, if it is on the right bridge.

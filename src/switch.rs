@@ -76,6 +76,8 @@ pub struct Switch {
     delivery: DeliveryWatch,
     guarded: Option<OfPort>,
     requests: VecDeque<(Tag, MultipartRequest)>,
+    /// Questions that have been put and not been answered yet.
+    outstanding: usize,
 }
 
 impl Switch {
@@ -93,6 +95,7 @@ impl Switch {
             delivery: DeliveryWatch::default(),
             guarded: None,
             requests: VecDeque::new(),
+            outstanding: 0,
         };
         switch.rescan();
         switch
@@ -155,7 +158,15 @@ impl Switch {
 
     /// The next question for the switch.
     pub fn poll_request(&mut self) -> Option<(Tag, MultipartRequest)> {
-        self.requests.pop_front()
+        let request = self.requests.pop_front();
+        self.outstanding += usize::from(request.is_some());
+        request
+    }
+
+    /// Whether every question has been put and answered, so that all is known that can be known now.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.requests.is_empty() && self.outstanding == 0
     }
 
     /// Reads all flows again, as others may have installed new ones.
@@ -233,6 +244,7 @@ impl Switch {
         if more {
             return;
         }
+        self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
             Tag::Scan => self.finish_scan(),
             Tag::Hooks => self.hooks.all_seen(),
@@ -276,6 +288,7 @@ impl Switch {
     }
 
     fn handle_refusal(&mut self, tag: Tag, error: &RequestError) {
+        self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
             Tag::Hooks if self.watching == Watching::Monitors => {
                 tracing::warn!(

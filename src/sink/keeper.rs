@@ -209,35 +209,46 @@ async fn keep_floods_off(settings: &Settings, port: OfPort) -> Result<(), StepEr
 }
 
 fn publish(states: &watch::Sender<SinkState>, facts: &Facts<'_>, step: &Step<'_>) {
-    let selecting = mirrors(facts).find(|(_, mirror)| mirror.selects());
-    let idle = mirrors(facts).find(|(_, mirror)| !mirror.selects());
-    let nic = facts.nic;
-    let problem = match step {
-        Step::Wait(problem) => Some(problem.to_string()),
-        Step::Done(_) => selecting.map(|(_, mirror)| {
-            format!("Mirror record {:?} in OVSDB copies to {nic} too, so every copy would come twice: remove it, or let --replace-mirrors do that", mirror.name)
-        }),
-        _ => Some(format!("{nic} is being made ready")),
-    };
-    let warning = idle.map(|(_, mirror)| {
-        format!("Mirror record {:?} in OVSDB is there for {nic}, but selects nothing", mirror.name)
-    });
-    let number = ofport(facts);
     states.send_if_modified(|state| {
+        let new = SinkState::of(facts, step, state.ofport);
+        let changed = *state != new;
+        *state = new;
+        changed
+    });
+}
+
+impl SinkState {
+    /// The mirror port as the facts and the step that follows from them show it; `ready_as` is the OpenFlow number under
+    /// which it has been ready before: it goes on being used while something about it is mended.
+    #[must_use]
+    pub fn of(facts: &Facts<'_>, step: &Step<'_>, ready_as: Option<OfPort>) -> Self {
+        let selecting = mirrors(facts).find(|(_, mirror)| mirror.selects());
+        let idle = mirrors(facts).find(|(_, mirror)| !mirror.selects());
+        let nic = facts.nic;
+        let problem = match step {
+            Step::Wait(problem) => Some(problem.to_string()),
+            Step::Done(_) => selecting.map(|(_, mirror)| {
+                format!("Mirror record {:?} in OVSDB copies to {nic} too, so every copy would come twice: remove it, or let --replace-mirrors do that", mirror.name)
+            }),
+            _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
+        };
+        let warning = idle.map(|(_, mirror)| {
+            format!(
+                "Mirror record {:?} in OVSDB is there for {nic}, but selects nothing",
+                mirror.name
+            )
+        });
+        let number = ofport(facts);
         let ready = selecting.is_none()
-            && (matches!(step, Step::Done(_))
-                || (state.ofport.is_some() && state.ofport == number));
-        let new = SinkState {
+            && (matches!(step, Step::Done(_)) || (ready_as.is_some() && ready_as == number));
+        Self {
             known: true,
             ofport: number.filter(|_| ready),
             problem,
             warning,
             link: facts.link.cloned(),
-        };
-        let changed = *state != new;
-        *state = new;
-        changed
-    });
+        }
+    }
 }
 
 async fn complain(states: &watch::Sender<SinkState>, error: StepError) -> bool {

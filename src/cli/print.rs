@@ -1,0 +1,65 @@
+//! What goes to standard output: text, tables, JSON and YAML.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+/// Writes all of it. Whoever reads may stop early, as `head` does; that is no failure.
+pub(super) fn write(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// An indented JSON text that ends in a new line.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// A YAML document that ends in a new line.
+pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_saphyr::to_string(value)?)
+}
+
+/// Rows with aligned columns, the last of which is as wide as it likes. Columns named in `right` are flush right.
+pub(super) fn table<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let padding = " ".repeat(widths[column] - cell.width());
+            let gap = if column == 0 { "" } else { "  " };
+            let (before, after) =
+                if right.contains(&column) { (&*padding, "") } else { ("", &*padding) };
+            let _ = write!(line, "{gap}{before}{cell}{after}");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_what_they_take_on_a_terminal() {
+        let rows = [["pod", "packets", "state"], ["網/a", "7", "ok"], ["b", "1234567890", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        let expected = "\
+pod      packets  state
+網/a           7  ok
+b     1234567890
+";
+        assert_eq!(table(&rows, &[1]), expected);
+    }
+}

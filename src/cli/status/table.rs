@@ -1,0 +1,124 @@
+//! The report for people.
+
+use bytesize::ByteSize;
+
+use super::report::{Agent, Report, Tap};
+use crate::cli::print;
+
+pub(super) fn render(report: &Report) -> String {
+    let mut text = print::table(&services(report), &[]);
+    if !report.taps.is_empty() {
+        text.push('\n');
+        text.push_str(&print::table(&taps(&report.taps), &[3, 4]));
+    }
+    text.push_str(&format!(
+        "\n{} mirrored, {} not.\n",
+        count(report.pods_mirrored, "Pod"),
+        report.pods_not_mirrored
+    ));
+    for (title, lines) in [("Wrong", &report.problems), ("Note", &report.warnings)] {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}:\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+    }
+    text
+}
+
+fn services(report: &Report) -> Vec<[String; 3]> {
+    let row = |name: &str, place: &str, state: String| [name.to_owned(), place.to_owned(), state];
+    let mut rows = vec![
+        row("OVSDB", connected(report.ovsdb.connected), report.ovsdb.endpoint.clone()),
+        row("OpenFlow", connected(report.openflow.connected), bridge(report)),
+    ];
+    if let Some(agent) = &report.agent {
+        rows.push(row("Agent", readiness(agent), format!("http://{}/readyz", agent.address)));
+    }
+    let nic = &report.nic;
+    let state = match nic.up {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "no device",
+    };
+    rows.push(row("NIC", state, device(report)));
+    if let Some(flows) = &report.flows {
+        let in_sync =
+            if (flows.missing, flows.superfluous) == (0, 0) { "in sync" } else { "differ" };
+        let detail = format!(
+            "{} desired, {} in the switch, {} missing, {} too many",
+            flows.desired, flows.observed, flows.missing, flows.superfluous
+        );
+        rows.push(row("Flows", in_sync, detail));
+    }
+    rows
+}
+
+fn bridge(report: &Report) -> String {
+    let bridge = &report.openflow;
+    let mut text = format!("{} at {}", bridge.name, bridge.endpoint);
+    if let Some(id) = &bridge.datapath_id {
+        text.push_str(&format!(", datapath {id}"));
+    }
+    if bridge.watching == Some("polling") {
+        text.push_str(", without flow monitors");
+    }
+    text
+}
+
+fn device(report: &Report) -> String {
+    let nic = &report.nic;
+    let mut text = nic.name.clone();
+    match nic.ofport {
+        Some(number) => text.push_str(&format!(", port {number} of {}", report.openflow.name)),
+        None => text.push_str(&format!(", no port of {}", report.openflow.name)),
+    }
+    if let Some(mtu) = nic.mtu {
+        text.push_str(&format!(", MTU {mtu}"));
+    }
+    if nic.ofport.is_some() {
+        text.push_str(if nic.made_by_ofmirror {
+            ", put there by ofmirror"
+        } else {
+            ", put there by others"
+        });
+    }
+    text
+}
+
+fn connected(yes: bool) -> &'static str {
+    if yes { "connected" } else { "no answer" }
+}
+
+fn readiness(agent: &Agent) -> &'static str {
+    match (agent.reachable, agent.ready) {
+        (_, true) => "ready",
+        (true, false) => "not ready",
+        (false, false) => "no answer",
+    }
+}
+
+fn taps(taps: &[Tap]) -> Vec<[String; 6]> {
+    let header = ["POD", "PORT", "DIRECTION", "PACKETS", "BYTES", "STATE"].map(str::to_owned);
+    let rows = taps.iter().map(|tap| {
+        let pod = match &tap.namespace {
+            Some(namespace) => format!("{namespace}/{}", tap.pod),
+            None => tap.pod.clone(),
+        };
+        [
+            pod,
+            tap.interface.clone(),
+            tap.direction.to_string(),
+            tap.packets.to_string(),
+            ByteSize::b(tap.bytes).to_string(),
+            tap.problem.clone().unwrap_or_else(|| "ok".to_owned()),
+        ]
+    });
+    std::iter::once(header).chain(rows).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests;

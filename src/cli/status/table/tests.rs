@@ -1,0 +1,118 @@
+use flows::tap::Direction;
+
+use super::*;
+use crate::cli::status::report::{Bridge, Database, Flows, Nic};
+
+fn tap(pod: &str, direction: Direction, bytes: u64, problem: Option<&str>) -> Tap {
+    Tap {
+        namespace: Some("shop".to_owned()),
+        pod: pod.to_owned(),
+        interface: format!("{pod}_h"),
+        ofport: Some(3),
+        direction,
+        packets: bytes / 100,
+        bytes,
+        problem: problem.map(str::to_owned),
+    }
+}
+
+fn healthy() -> Report {
+    Report {
+        well: true,
+        ovsdb: Database { endpoint: "unix:/run/db.sock".to_owned(), connected: true },
+        openflow: Bridge {
+            name: "br-int".to_owned(),
+            endpoint: "unix:/run/br-int.mgmt".to_owned(),
+            connected: true,
+            datapath_id: Some("0000aa55aa550000".to_owned()),
+            watching: Some("monitors"),
+            marker_bits: Some([27, 26]),
+        },
+        agent: Some(Agent {
+            address: "127.0.0.1:9475".to_owned(),
+            reachable: true,
+            ready: true,
+            reasons: vec![],
+        }),
+        nic: Nic {
+            name: "mirror0".to_owned(),
+            ofport: Some(7),
+            up: Some(true),
+            mtu: Some(1400),
+            made_by_ofmirror: true,
+        },
+        flows: Some(Flows { desired: 6, observed: 6, missing: 0, superfluous: 0 }),
+        pods_mirrored: 1,
+        pods_not_mirrored: 4,
+        taps: vec![
+            tap("web-0", Direction::FromPod, 123_456, None),
+            tap("web-0", Direction::ToPod, 700, None),
+        ],
+        problems: vec![],
+        warnings: vec![],
+    }
+}
+
+#[test]
+fn a_healthy_node_fits_on_a_screen() {
+    assert_eq!(
+        render(&healthy()),
+        "\
+OVSDB     connected  unix:/run/db.sock
+OpenFlow  connected  br-int at unix:/run/br-int.mgmt, datapath 0000aa55aa550000
+Agent     ready      http://127.0.0.1:9475/readyz
+NIC       up         mirror0, port 7 of br-int, MTU 1400, put there by ofmirror
+Flows     in sync    6 desired, 6 in the switch, 0 missing, 0 too many
+
+POD         PORT     DIRECTION  PACKETS      BYTES  STATE
+shop/web-0  web-0_h  from_pod      1234  120.6 KiB  ok
+shop/web-0  web-0_h  to_pod           7      700 B  ok
+
+1 Pod mirrored, 4 not.
+"
+    );
+}
+
+#[test]
+fn what_is_wrong_stands_with_its_port_or_at_the_end() {
+    let mut report = healthy();
+    report.ovsdb.connected = false;
+    report.openflow.watching = Some("polling");
+    report.agent = None;
+    report.nic = Nic { ofport: None, up: None, mtu: None, made_by_ofmirror: false, ..report.nic };
+    report.flows = None;
+    report.taps = vec![tap("db", Direction::ToPod, 0, Some("its flow is missing"))];
+    report.problems = vec!["OVSDB: cannot connect".to_owned()];
+    report.warnings = vec!["Mirror record \"m0\" selects nothing".to_owned()];
+    assert_eq!(
+        render(&report),
+        "\
+OVSDB     no answer  unix:/run/db.sock
+OpenFlow  connected  br-int at unix:/run/br-int.mgmt, datapath 0000aa55aa550000, without flow monitors
+NIC       no device  mirror0, no port of br-int
+
+POD      PORT  DIRECTION  PACKETS  BYTES  STATE
+shop/db  db_h  to_pod           0    0 B  its flow is missing
+
+1 Pod mirrored, 4 not.
+
+Wrong:
+  OVSDB: cannot connect
+
+Note:
+  Mirror record \"m0\" selects nothing
+"
+    );
+}
+
+#[test]
+fn json_and_yaml_have_raw_figures_under_the_same_names() {
+    let report = healthy();
+    let json: serde_json::Value = serde_json::from_str(&print::json(&report).unwrap()).unwrap();
+    assert_eq!(json["taps"][0]["bytes"], 123_456);
+    assert_eq!(json["taps"][0]["direction"], "from_pod");
+    let yaml = print::yaml(&report).unwrap();
+    assert!(yaml.starts_with("well: true\novsdb:\n  endpoint: "), "{yaml}");
+    assert!(yaml.contains("  bytes: 123456\n"), "{yaml}");
+    assert!(yaml.ends_with('\n'), "{yaml}");
+}

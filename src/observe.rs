@@ -1,0 +1,267 @@
+//! One look at the world from another process: what the agent would see, and nothing is changed.
+//!
+//! The facts come the way the agent gets them, through [`World`] and [`Switch`], so whoever looks sees what it sees.
+//! Beyond them an [`Observation`] has what the flows have counted, and what the agent says of itself. A source that
+//! does not answer in time is told as such, and the others are shown.
+
+mod readiness;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use flows::{
+    diff::{Change, diff},
+    marker::MarkerBits,
+    model::{Flow, FlowKey},
+    ofp::{Features, FlowDesc, MultipartReply},
+    plan::{Plan, Reason},
+};
+pub use readiness::Readiness;
+use tokio::time::timeout;
+
+use crate::{
+    endpoint::Endpoint,
+    nic::{self, Link},
+    openflow::{connection::Connection, session::Event},
+    ovsdb::{self, ConnectionError},
+    sink::{self, Facts, Step, keeper::SinkState},
+    switch::{Switch, Tag},
+    world::{Wish, World},
+};
+
+/// How long each source may stay silent.
+pub const LIMIT: Duration = Duration::from_secs(2);
+
+/// Where to look, and what is wished for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose packets are wanted.
+    pub wish: Wish,
+    /// Name of the mirror NIC.
+    pub nic: String,
+    /// Where OVSDB listens.
+    pub ovsdb: Endpoint,
+    /// Where the bridge speaks OpenFlow.
+    pub openflow: Endpoint,
+    /// Bits of `reg10` to mark frames with, if not those that are found free.
+    pub marker: Option<MarkerBits>,
+    /// Where the agent tells how it is; not asked if there is none.
+    pub agent: Option<SocketAddr>,
+}
+
+/// What was seen.
+pub struct Observation {
+    settings: Settings,
+    /// Database, mirror port and switch, and what follows from them.
+    pub world: World,
+    /// The mirror NIC as the kernel has it.
+    pub link: Result<Option<Link>, String>,
+    /// Our flows with what they have counted, in the order of table, priority and match.
+    pub flows: Vec<FlowDesc>,
+    /// The flows that the switch should have; none as long as something is unknown that they depend on.
+    pub plan: Option<Plan>,
+    /// What the agent says of itself; none if it was not asked.
+    pub agent: Option<Readiness>,
+}
+
+/// How the flows that the switch has differ from those that it should have; in the order of [`Observation::flows`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The switch should have them, and doesn't.
+    pub missing: Vec<Flow>,
+    /// The switch has them, and shouldn't.
+    pub superfluous: Vec<Flow>,
+}
+
+/// Looks once. No source may stay silent for longer than `limit`.
+pub async fn observe(settings: Settings, limit: Duration) -> Observation {
+    let mut world = World::new(settings.wish.clone());
+    let (database, link, connection, agent) = tokio::join!(
+        read_database(&settings.ovsdb, limit),
+        read_link(&settings.nic, limit),
+        connect(&settings.openflow, limit),
+        ask_agent(settings.agent, limit),
+    );
+    world.set_ovsdb(database);
+    let mut observation = Observation { settings, world, link, flows: vec![], plan: None, agent };
+    observation.look_at_sink();
+    match connection {
+        Ok((features, connection)) => observation.read_switch(features, connection, limit).await,
+        Err(error) => observation.world.lose_switch(error),
+    }
+    observation.plan = observation.world.plan();
+    observation
+}
+
+impl Observation {
+    /// Where it was looked, and what is wished for.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What is known of the mirror port.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            bridge: &self.settings.wish.bridge,
+            nic: &self.settings.nic,
+            snapshot: &self.world.ovsdb().snapshot,
+            link: self.link.as_ref().ok().and_then(Option::as_ref),
+            mtu: self.world.demand().mtu,
+        }
+    }
+
+    /// What the agent would do next about the mirror port; none as long as the database is unknown.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Step<'_>> {
+        self.world.ovsdb().is_synced().then(|| sink::next_step(&self.facts()))
+    }
+
+    /// The flows that are missing or too many; none if it is not known which there should be.
+    #[must_use]
+    pub fn difference(&self) -> Option<Difference> {
+        let (plan, switch) = (self.plan.as_ref()?, self.world.switch().ok()?);
+        let mut present: HashMap<FlowKey, Flow> =
+            switch.observed().iter().map(|flow| (flow.key.clone(), flow)).collect();
+        let mut difference = Difference::default();
+        for change in diff(&plan.flows, switch.observed()) {
+            let key = match change {
+                Change::Delete(key, _) => key,
+                Change::Install(flow) => {
+                    difference.missing.push(flow.clone());
+                    &flow.key
+                }
+            };
+            // A flow that is there, but does something else, is both.
+            difference.superfluous.extend(present.remove(key));
+        }
+        difference.missing.sort_by_cached_key(|flow| place(&flow.key));
+        difference.superfluous.sort_by_cached_key(|flow| place(&flow.key));
+        Some(difference)
+    }
+
+    fn look_at_sink(&mut self) {
+        if !self.world.ovsdb().is_synced() {
+            return;
+        }
+        let facts = self.facts();
+        // Whether the agent has had it ready is not known, so what is missing is told, and otherwise it counts.
+        let mut state = SinkState::of(&facts, &sink::next_step(&facts), sink::ofport(&facts));
+        if let Err(error) = &self.link {
+            state.problem = Some(error.clone());
+        }
+        self.world.set_sink(state);
+    }
+
+    /// Asks the switch until there is nothing left to ask.
+    async fn read_switch(
+        &mut self,
+        features: Features,
+        mut connection: Connection<Tag>,
+        limit: Duration,
+    ) {
+        self.world.set_switch(Switch::new(features, self.settings.marker));
+        let mut turns = None;
+        loop {
+            self.world.follow();
+            let Some(switch) = self.world.switch_mut() else { return };
+            while let Some((tag, request)) = switch.poll_request() {
+                connection.ask(tag, request);
+            }
+            if switch.is_settled() {
+                // The first port that OVN does not deliver to may hide another, so each is probed in turn.
+                let turns = turns.get_or_insert_with(|| undelivered(&self.world));
+                if *turns == 0 || undelivered(&self.world) == 0 {
+                    break;
+                }
+                *turns -= 1;
+                self.world.tick();
+                continue;
+            }
+            match timeout(limit, connection.next()).await {
+                Ok(Ok(event)) => self.take_in(event),
+                Ok(Err(error)) => return self.world.lose_switch(error.to_string()),
+                Err(_) => {
+                    return self.world.lose_switch(format!(
+                        "the switch has not answered a question for {} s",
+                        limit.as_secs()
+                    ));
+                }
+            }
+        }
+        self.flows.sort_by_cached_key(|description| place(&description.flow.key));
+    }
+
+    fn take_in(&mut self, event: Event<Tag>) {
+        if let Event::Part { tag: Tag::Scan, body: MultipartReply::FlowDesc(read), .. } = &event {
+            let ours = read.iter().filter(|description| description.flow.cookie.is_ours());
+            self.flows.extend(ours.cloned());
+        }
+        if let Some(switch) = self.world.switch_mut() {
+            switch.handle(event, std::time::Instant::now());
+        }
+    }
+}
+
+/// Table, then highest priority, then the match in words.
+pub(crate) fn place(key: &FlowKey) -> (u8, u16, String) {
+    (key.table.0, u16::MAX - key.priority, key.matching.to_string())
+}
+
+/// How many ports nothing is known to deliver to.
+fn undelivered(world: &World) -> usize {
+    let plan = world.plan().unwrap_or_default();
+    plan.rejected.iter().filter(|rejected| rejected.reason == Reason::NoDelivery).count()
+}
+
+async fn read_database(endpoint: &Endpoint, limit: Duration) -> ovsdb::State {
+    let (client, task) = ovsdb::Client::new(endpoint.clone());
+    tokio::spawn(task);
+    let mut states = client.states();
+    let answered = states.wait_for(|state| match &state.connection {
+        ovsdb::Connection::Synced => true,
+        ovsdb::Connection::Connecting { reason } => reason.is_some(),
+    });
+    if let Ok(Ok(state)) = timeout(limit, answered).await {
+        return state.clone();
+    }
+    let silent = ConnectionError::Unanswered { request: "the request for its contents", limit };
+    ovsdb::State {
+        connection: ovsdb::Connection::Connecting { reason: Some(Arc::new(silent)) },
+        ..ovsdb::State::default()
+    }
+}
+
+async fn read_link(nic: &str, limit: Duration) -> Result<Option<Link>, String> {
+    match timeout(limit, nic::observe(nic)).await {
+        Ok(link) => link.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the kernel has not described {nic} within {} s", limit.as_secs())),
+    }
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Result<(Features, Connection<Tag>), String> {
+    let up = async {
+        let mut connection = Connection::connect(endpoint).await?;
+        loop {
+            if let Event::Up(features) = connection.next().await? {
+                return Ok((features, connection));
+            }
+        }
+    };
+    match timeout(limit, up).await {
+        Ok(result) => {
+            result.map_err(|error: crate::openflow::connection::ConnectionError| error.to_string())
+        }
+        Err(_) => Err(format!(
+            "{endpoint} has not finished the OpenFlow handshake within {} s: is it a switch?",
+            limit.as_secs()
+        )),
+    }
+}
+
+async fn ask_agent(address: Option<SocketAddr>, limit: Duration) -> Option<Readiness> {
+    Some(readiness::ask(address?, limit).await)
+}
