@@ -48,6 +48,8 @@ const TICK: Duration = Duration::from_secs(1);
 const REREAD: u32 = 60;
 /// How long after a loss all flows are scanned again: whoever removed ours may be a new OVN, that uses other bits.
 const RESCAN: Duration = Duration::from_secs(5);
+/// Bundles that may be sent between two ticks. Somebody who keeps removing our flows must not keep the switch busy.
+const BUNDLES: u32 = 100;
 /// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
 const RESTORED: Duration = Duration::from_secs(30);
 /// Events that are taken in before the next look at what they change.
@@ -91,7 +93,9 @@ pub struct Agent {
     /// Changes that have been sent and not been answered yet.
     repair: Option<Repair>,
     refusals: Refusals,
-    /// No new bundle before then, as the last one failed.
+    /// Bundles sent since the last tick.
+    bundles: u32,
+    /// No new bundle before then, as the last one failed, or there were too many.
     pause: Option<Instant>,
     rescan: Option<Instant>,
     started: Option<Instant>,
@@ -132,6 +136,7 @@ impl Agent {
             unserved: 0,
             repair: None,
             refusals: Refusals::default(),
+            bundles: 0,
             pause: None,
             rescan: None,
             started: Some(Instant::now()),
@@ -222,6 +227,7 @@ impl Agent {
     /// Does what is due; returns whether that may have changed what is to be done.
     fn handle_tick(&mut self, tick: u32) -> bool {
         let now = Instant::now();
+        self.bundles = 0;
         self.world.tick();
         if let Some(switch) = self.world.switch_mut() {
             if tick.is_multiple_of(REREAD) {
@@ -273,6 +279,13 @@ impl Agent {
             && connection.commit(Tag::Repair, repair.flow_mods())
         {
             self.repair = Some(repair);
+            self.bundles += 1;
+            if self.bundles == BUNDLES {
+                warn!(
+                    "changed flows {BUNDLES} times within a second: is somebody else changing ours? Waiting a second"
+                );
+                self.pause = Some(Instant::now() + TICK);
+            }
         }
     }
 

@@ -17,16 +17,16 @@ use crate::{
     http::{self, Service},
 };
 
-const HELP: &str = "\
-Examples:
+const HELP: &str = r#"Examples:
   ofmirror agent                                       mirror Pods annotated ovn.kubernetes.io/mirror=true
   ofmirror agent --enable-mirror --mirror-iface=eth1   mirror all Pods to the NIC eth1
   OFMIRROR_BRIDGE=br0 ofmirror agent                   every flag is a variable too
 
 Annotate a Pod's port for --pod-source=ovsdb:
-  ovs-vsctl set Interface <port> external_ids:ovn.kubernetes.io/mirror='\"true\"'
+  ovs-vsctl set Interface <port> 'external_ids:"ovn.kubernetes.io/mirror"=true'
+  ovs-vsctl remove Interface <port> external_ids '"ovn.kubernetes.io/mirror"'
 
-The log's detail is set by RUST_LOG, as in RUST_LOG=ofmirror=debug.";
+The log's detail is set by RUST_LOG, as in RUST_LOG=ofmirror=debug."#;
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
