@@ -247,6 +247,9 @@ fn ofctl_reads_every_printed_action() {
         set(MatchField::exact(Field::METADATA, 3)),
         set(MatchField::exact(basic(3, 6), 0x0a00_0000_0102)),
         set(MatchField::exact(Field::IN_PORT, OfPort::ANY.0.into())),
+        // What OVN's loading 0xffff into in_port is to OpenFlow 1.5.
+        set(MatchField::exact(Field { class: 0, number: 0, width: 2, experimenter: 0 }, 0xffff)),
+        set(MatchField::exact(Field { class: 0, number: 0, width: 2, experimenter: 0 }, 3)),
         set(MatchField::exact(
             Field { class: 0x8001, number: 5, width: 8, experimenter: 0 },
             1 << 40,

@@ -102,19 +102,10 @@ fn decode_copy_field(body: &mut Reader<'_>) -> Result<Option<Action>, DecodeErro
 
 fn decode_nicira(body: &mut Reader<'_>, depth: usize) -> Result<Option<Action>, DecodeError> {
     Ok(Some(match body.u16()? {
-        nicira_action::RESUBMIT => {
-            let in_port = port_from_16_bits(body.within("resubmit action").u16()?);
-            body.skip(4)?;
-            Action::Resubmit { in_port, table: TableId::ALL }
-        }
         nicira_action::RESUBMIT_TABLE => {
             let in_port = port_from_16_bits(body.within("resubmit action").u16()?);
             let table = TableId(body.u8()?);
             body.skip(3)?;
-            if table == TableId::ALL {
-                // The same as RESUBMIT, but kept apart so that each is written back as it came.
-                return Ok(None);
-            }
             Action::Resubmit { in_port, table }
         }
         nicira_action::OUTPUT_TRUNC => {
@@ -192,11 +183,6 @@ fn encode(action: &Action, depth: usize, out: &mut BytesMut) -> Result<(), Encod
             out.put_u16(0);
             oxm::encode_header(*source, false, out)?;
             oxm::encode_header(*destination, false, out)?;
-        }
-        Action::Resubmit { in_port, table: TableId::ALL } => {
-            begin_nicira(out, nicira_action::RESUBMIT);
-            out.put_u16(port_to_16_bits(*in_port)?);
-            out.put_bytes(0, 4);
         }
         Action::Resubmit { in_port, table } => {
             begin_nicira(out, nicira_action::RESUBMIT_TABLE);

@@ -27,7 +27,7 @@ type Row = (u8, u8, &'static str, Format);
 
 /// Number, bytes, name and format of class [`OPENFLOW_BASIC`].
 const BASIC: &[Row] = &[
-    (0, 4, "in_port", Format::Port),
+    (0, 4, "in_port_oxm", Format::Port),
     (2, 8, "metadata", Format::Hex),
     (3, 6, "eth_dst", Format::Mac),
     (4, 6, "eth_src", Format::Mac),
@@ -71,6 +71,7 @@ const BASIC: &[Row] = &[
 
 /// The same of class [`NXM_0`].
 const NICIRA_0: &[Row] = &[
+    (0, 2, "in_port", Format::Port16),
     (1, 6, "eth_dst", Format::Mac),
     (2, 6, "eth_src", Format::Mac),
     (3, 2, "eth_type", Format::Hex),

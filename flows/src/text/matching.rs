@@ -64,6 +64,10 @@ impl fmt::Display for MatchField {
     /// `name=value/mask`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // In a match ovs-ofctl takes the short name for OpenFlow 1.5's field, elsewhere for that of 1.0.
+            Self::Typed { field: field @ Field::IN_PORT, value: number, mask } => {
+                write!(f, "in_port={}", value(*field, *number, *mask))
+            }
             Self::Typed { field, value: number, mask } => {
                 write!(f, "{field}={}", value(*field, *number, *mask))
             }

@@ -14,6 +14,8 @@ pub(super) enum Format {
     Ipv4,
     Ipv6,
     Port,
+    /// A port of OpenFlow 1.0, whose reserved numbers are 0xff00 and up.
+    Port16,
     CtState,
     TcpFlags,
     TunnelFlags,
@@ -52,7 +54,11 @@ impl fmt::Display for Value {
             }),
             Format::Ipv6 => self.address(f, |f, number| Ipv6Addr::from(number).fmt(f)),
             Format::Port if mask.is_none() => OfPort((value & u128::from(u32::MAX)) as u32).fmt(f),
-            Format::Port => self.masked(f, |f, number| write!(f, "{number:#x}")),
+            Format::Port16 if mask.is_none() => {
+                let reserved = if value >= 0xff00 { 0xffff_0000 } else { 0 };
+                OfPort(reserved | (value & 0xffff) as u32).fmt(f)
+            }
+            Format::Port | Format::Port16 => self.masked(f, |f, number| write!(f, "{number:#x}")),
             Format::CtState => self.flags(f, CT_STATE),
             Format::TcpFlags => self.flags(f, TCP_FLAGS),
             Format::TunnelFlags => self.flags(f, TUNNEL_FLAGS),
