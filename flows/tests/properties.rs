@@ -168,10 +168,10 @@ fn port_desc() -> impl Strategy<Value = PortDesc> {
 }
 
 fn port_stats() -> impl Strategy<Value = PortStats> {
-    (any::<(u32, u32, [u64; 8])>(), 0..1_000_000_000_u32, vec(any::<u8>(), 0..40)).prop_map(
-        |((port, seconds, n), nanoseconds, properties)| PortStats {
+    (any::<(u32, bool, u32, [u64; 8])>(), 0..1_000_000_000_u32, vec(any::<u8>(), 0..40)).prop_map(
+        |((port, known, seconds, n), nanoseconds, properties)| PortStats {
             port: OfPort(port),
-            duration: Duration::new(seconds.into(), nanoseconds),
+            duration: known.then(|| Duration::new(seconds.into(), nanoseconds)),
             rx_packets: n[0],
             tx_packets: n[1],
             rx_bytes: n[2],

@@ -351,7 +351,7 @@ fn ports_tell_what_they_have_counted() {
     };
     assert_eq!((ports.len(), ports[0].port, ports[0].rx_packets), (1, OfPort(1), 0));
     assert_eq!(ports[0].tx_dropped, u64::MAX, "which the port doesn't know");
-    assert_eq!(ports[0].duration, Duration::from_millis(451_326));
+    assert_eq!(ports[0].duration, Some(Duration::from_millis(451_326)));
 }
 
 #[test]

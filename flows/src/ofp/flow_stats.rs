@@ -150,10 +150,10 @@ impl FlowStats {
             let mut value = fields.part(name[1].into(), "statistics field")?;
             match (class, name) {
                 (field_class::STATS_BASIC, DURATION) if stats.duration.is_none() => {
-                    stats.duration = Some(Duration::new(value.u32()?.into(), value.u32()?));
+                    stats.duration = Some(duration(&mut value)?);
                 }
                 (field_class::STATS_BASIC, IDLE_TIME) if stats.idle.is_none() => {
-                    stats.idle = Some(Duration::new(value.u32()?.into(), value.u32()?));
+                    stats.idle = Some(duration(&mut value)?);
                 }
                 (field_class::STATS_BASIC, PACKET_COUNT) if stats.packets.is_none() => {
                     stats.packets = Some(value.u64()?);
@@ -204,6 +204,15 @@ impl FlowStats {
         set_length(out, start + 2, out.len() - start, "flow statistics")?;
         put_padding(out, start);
         Ok(())
+    }
+}
+
+/// Seconds and nanoseconds, 32 bits each.
+pub(super) fn duration(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
+    let seconds = reader.u32()?;
+    match reader.u32()? {
+        nanoseconds @ 0..1_000_000_000 => Ok(Duration::new(seconds.into(), nanoseconds)),
+        other => Err(reader.error(Problem::Value(other.into()))),
     }
 }
 

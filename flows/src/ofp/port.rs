@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use bytes::{BufMut, BytesMut};
 
 use super::coding::{DecodeError, EncodeError, Problem, Reader, set_length};
-use super::flow_stats::{entry, put_duration};
+use super::flow_stats::{duration, entry, put_duration};
 
 use crate::model::OfPort;
 
@@ -133,8 +133,8 @@ impl From<PortReason> for u8 {
 pub struct PortStats {
     /// Which port.
     pub port: OfPort,
-    /// How long it has been there.
-    pub duration: Duration,
+    /// How long it has been there, if the switch knows.
+    pub duration: Option<Duration>,
     /// Packets that came in by it.
     pub rx_packets: u64,
     /// Packets that went out by it.
@@ -187,6 +187,9 @@ impl PortDesc {
     }
 }
 
+/// What OVS tells instead of a figure that it doesn't know.
+const UNKNOWN: u64 = u64::MAX;
+
 impl PortStats {
     /// One port, whose length field says where it ends.
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -194,7 +197,12 @@ impl PortStats {
         entry.skip(2)?;
         Ok(Self {
             port: OfPort(entry.u32()?),
-            duration: Duration::new(entry.u32()?.into(), entry.u32()?),
+            duration: if entry.peek().u64()? == UNKNOWN {
+                entry.skip(8)?;
+                None
+            } else {
+                Some(duration(&mut entry)?)
+            },
             rx_packets: entry.u64()?,
             tx_packets: entry.u64()?,
             rx_bytes: entry.u64()?,
@@ -211,7 +219,10 @@ impl PortStats {
         let start = out.len();
         out.put_u32(0);
         out.put_u32(self.port.0);
-        put_duration(out, self.duration)?;
+        match self.duration {
+            Some(time) => put_duration(out, time)?,
+            None => out.put_u64(UNKNOWN),
+        }
         for counter in [
             self.rx_packets,
             self.tx_packets,
