@@ -1,0 +1,313 @@
+//! The read-only commands on a node with a real OVS, whose flows are as OVN and the agent would have made them.
+//!
+//! Each test runs itself again in a network namespace of its own, in which the mirror NIC is; user namespaces give it
+//! the rights, so root is not needed.
+
+use std::{
+    env,
+    io::Write as _,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use metrics::Metrics;
+use ofmirror::{
+    health::Health,
+    http::{self, Service},
+    nic,
+};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Run, dummy_ovs::Ovs, finished, ofmirror};
+
+/// Tells the test that it is the inner run.
+const INSIDE: &str = "OFMIRROR_TEST_NAMESPACE";
+
+/// A broadcast from the Pod `web`.
+const FRAME: &str =
+    "ffffffffffff 020000000001 88b5 000000000000000000000000000000000000000000000000000000000000";
+
+struct Node {
+    ovs: Ovs,
+    agent: String,
+    health: watch::Sender<Health>,
+}
+
+/// Runs `body` on a node where one Pod of two is annotated.
+fn on_a_node(test: &str, body: impl FnOnce(Node)) {
+    if env::var_os(INSIDE).is_none() {
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net"])
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", &format!("node::{test}"), "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .expect("unshare (util-linux) is needed to run this test");
+        let out = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && out.contains("1 passed"), "{out}\n{error}");
+        return;
+    }
+    ip("link set lo up");
+    ip("link add mirror0 type veth peer name peer0");
+    let ovs = Ovs::start();
+    ovs.vsctl("set port mirror0 external_ids:owner=ofmirror");
+    for (name, number, pod, mirror) in [("web_h", 2, "web", true), ("db_h", 3, "db", false)] {
+        ovs.vsctl(&format!(
+            "add-port br-int {name} -- set interface {name} type=dummy ofport_request={number} \
+             external_ids:iface-id=shop_{pod} external_ids:iface-id-ver=1d0f3b43 \
+             external_ids:ovn.kubernetes.io/mirror=\"{mirror}\""
+        ));
+        // As OVN delivers.
+        ovs.ofctl(
+            "OpenFlow15",
+            "add-flow",
+            &[&format!("table=65,priority=100,reg15={number},metadata=1 actions=output:{number}")],
+        );
+    }
+    let (health, agent) = serve_health();
+    body(Node { ovs, agent: agent.to_string(), health });
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:#?}");
+}
+
+/// Answers for the agent.
+fn serve_health() -> (watch::Sender<Health>, SocketAddr) {
+    let (sender, health) =
+        watch::channel(Health { ready: true, complete: true, ..Health::default() });
+    let (tell, address) = mpsc::channel();
+    thread::spawn(move || {
+        block_on(async {
+            let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            http::serve(listener, Service { health, metrics: Metrics::new() }).await;
+        });
+    });
+    (sender, address.recv().unwrap())
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+impl Node {
+    fn run(&self, arguments: &[&str]) -> Run {
+        let node = ["--ovs-rundir", &self.ovs.path(""), "--metrics-addr", &self.agent];
+        finished(ofmirror().args(arguments).args(node).output().unwrap())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.run(arguments).out).unwrap()
+    }
+
+    /// Makes the mirror NIC quiet, as the agent does.
+    fn quiet(&self) {
+        block_on(async {
+            for _ in 0..3 {
+                let link = nic::observe("mirror0").await.unwrap().unwrap();
+                nic::apply(&link, &nic::quiet(&link, 1500)).await.unwrap();
+            }
+        });
+    }
+
+    /// Has the switch take what `ofmirror flows --desired` prints.
+    fn install(&self) {
+        let desired = self.run(&["flows", "--desired"]);
+        assert_eq!(desired.status, Some(0), "{}", desired.err);
+        let mut child = Command::new("ovs-ofctl")
+            .args(["-O", "OpenFlow15", "add-flows", &self.ovs.management().to_string(), "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(desired.out.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{}", desired.out);
+    }
+}
+
+#[test]
+fn flows_are_shown_as_ovs_ofctl_reads_and_writes_them() {
+    on_a_node("flows_are_shown_as_ovs_ofctl_reads_and_writes_them", |node| {
+        assert_eq!(node.run(&["flows"]).out, "");
+        let missing = node.run(&["flows", "--diff"]);
+        assert_eq!(missing.status, Some(1));
+        assert_eq!(missing.out.lines().filter(|line| line.starts_with('+')).count(), 6);
+        assert_eq!(missing.out.lines().count(), 6, "{}", missing.out);
+
+        node.install();
+        let same = node.run(&["flows", "--diff"]);
+        assert_eq!((same.status, same.out.as_str()), (Some(0), ""));
+
+        // But for the counters' age it is what ovs-ofctl tells of our cookie.
+        let filter = "cookie=0x6f666d7200000000/0xffffffff00000000";
+        let theirs = node.ovs.ofctl("OpenFlow15", "dump-flows", &["--no-names", filter]);
+        assert_eq!(theirs.matches("cookie=").count(), 6, "{theirs}");
+        let ours = node.run(&["flows"]).out.replace("0x0/", "0/");
+        for line in ours.lines() {
+            let flow = line.split_once(" table=").unwrap().1;
+            let (_, actions) = flow.rsplit_once(" actions=").unwrap();
+            let mut found =
+                theirs.lines().filter(|theirs| theirs.ends_with(&format!(" actions={actions}")));
+            assert!(found.next().is_some(), "{line}\n{theirs}");
+        }
+        assert_eq!(ours.lines().count(), 6);
+    });
+}
+
+#[test]
+fn a_difference_shows_what_is_missing_and_what_is_too_many() {
+    on_a_node("a_difference_shows_what_is_missing_and_what_is_too_many", |node| {
+        node.install();
+        node.ovs.ofctl("OpenFlow15", "del-flows", &["cookie=0x6f666d7210000002/-1"]);
+        let stray = "cookie=0x6f666d7210000003,table=0,priority=65534,in_port=3 actions=drop";
+        node.ovs.ofctl("OpenFlow15", "add-flow", &[stray]);
+        let diff = node.run(&["flows", "--diff"]);
+        assert_eq!(diff.status, Some(1));
+        let missing = "cookie=0x6f666d7210000002,table=0,priority=65534,in_port=2,reg10=0x0/0xc000000 \
+             actions=output:7,set_field:0x8000000/0x8000000->reg10,resubmit(,0)";
+        assert_eq!(diff.out, format!("-{stray}\n+{missing}\n"));
+
+        let json = node.json(&["flows", "-o", "json"]);
+        assert_eq!(json["in_sync"], false);
+        assert_eq!(json["observed"].as_array().unwrap().len(), 6);
+        assert_eq!(json["desired"].as_array().unwrap().len(), 6);
+        assert_eq!(json["superfluous"][0]["flow"], stray);
+        let flow = &json["missing"][0];
+        assert_eq!((&flow["pod"], &flow["purpose"]), (&"shop/web".into(), &"from_pod".into()));
+        assert_eq!((&flow["table"], &flow["priority"]), (&0.into(), &65534.into()));
+        assert_eq!(flow["match"], "in_port=2,reg10=0x0/0xc000000");
+    });
+}
+
+#[test]
+fn looking_changes_nothing() {
+    on_a_node("looking_changes_nothing", |node| {
+        let state = |node: &Node| {
+            let flows = node.ovs.ofctl("OpenFlow15", "dump-flows", &["--no-stats"]);
+            let database = format!("unix:{}", node.ovs.path("db.sock"));
+            (flows, node.ovs.run("ovsdb-client", &["dump", &database, "Open_vSwitch", "Port"]))
+        };
+        let before = state(&node);
+        for command in ["status", "flows", "doctor"] {
+            node.run(&[command, "--enable-mirror", "--mirror-iface=other0"]);
+            node.run(&[command]);
+        }
+        assert_eq!(state(&node), before);
+    });
+}
+
+#[test]
+fn status_shows_a_node_that_is_well_and_what_it_has_copied() {
+    on_a_node("status_shows_a_node_that_is_well_and_what_it_has_copied", |node| {
+        node.quiet();
+        node.install();
+        node.ovs.receive("web_h", FRAME);
+        // The switch counts when it gets to it.
+        while node.json(&["status", "-o", "json"])["taps"][0]["packets"] != 1 {}
+
+        let status = node.run(&["status"]);
+        assert_eq!((status.status, status.err.as_str()), (Some(0), ""), "{}", status.out);
+        for line in [
+            "Agent     ready      http://127.0.0.1:",
+            "NIC       up         mirror0, port 7 of br-int, MTU 1500, put there by ofmirror\n",
+            "Flows     in sync    6 desired, 6 in the switch, 0 missing, 0 too many\n",
+            "POD       PORT   DIRECTION  PACKETS  BYTES  STATE\n",
+            "shop/web  web_h  to_pod           0    0 B  ok\n",
+            "1 Pod mirrored, 1 not.\n",
+        ] {
+            assert!(status.out.contains(line), "{}", status.out);
+        }
+        let yaml = node.run(&["status", "-o", "yaml"]);
+        assert!(yaml.out.starts_with("well: true\n"), "{}", yaml.out);
+    });
+}
+
+#[test]
+fn status_shows_what_is_wrong_and_still_what_it_knows() {
+    on_a_node("status_shows_what_is_wrong_and_still_what_it_knows", |mut node| {
+        node.quiet();
+        node.install();
+        node.ovs.ofctl("OpenFlow15", "del-flows", &["cookie=0x6f666d7210000002/-1"]);
+        node.ovs.ofctl("OpenFlow15", "del-flows", &["table=65,reg15=2,metadata=1"]);
+        node.health.send_replace(Health {
+            problems: vec!["the moon is full".to_owned()],
+            ..Health::default()
+        });
+        let status = node.run(&["status"]);
+        assert_eq!(status.status, Some(1));
+        for text in [
+            "Agent     not ready  http://",
+            "from_pod         0    0 B  its flow is missing\n",
+            "to_pod           0    0 B  OVN has no flow that delivers to the port\n",
+            "  the agent is not ready: the moon is full\n",
+            "see ofmirror flows --diff\n",
+        ] {
+            assert!(status.out.contains(text), "{text}\n{}", status.out);
+        }
+
+        node.ovs.stop_switch();
+        let status = node.run(&["status"]);
+        assert_eq!(status.status, Some(1));
+        for text in ["OVSDB     connected", "OpenFlow  no answer", "shop/web  web_h  from_pod"] {
+            assert!(status.out.contains(text), "{text}\n{}", status.out);
+        }
+    });
+}
+
+#[test]
+fn doctor_finds_nothing_wrong_with_a_node_that_is_well() {
+    on_a_node("doctor_finds_nothing_wrong_with_a_node_that_is_well", |node| {
+        node.quiet();
+        let doctor = node.run(&["doctor"]);
+        assert_eq!((doctor.status, doctor.err.as_str()), (Some(0), ""), "{}", doctor.out);
+        assert!(doctor.out.ends_with("\nAll is well.\n"), "{}", doctor.out);
+        assert!(doctor.out.contains("bits 27 (copied) and 26 (delivered) of reg10 are free"));
+        assert!(
+            doctor.out.contains("2 ports of Pods on the bridge, 1 annotated, 1 to be mirrored")
+        );
+    });
+}
+
+#[test]
+fn doctor_names_what_is_in_the_way_and_what_to_do() {
+    on_a_node("doctor_names_what_is_in_the_way_and_what_to_do", |node| {
+        node.quiet();
+        let add = |flow: &str| node.ovs.ofctl("OpenFlow15", "add-flow", &[flow]);
+        add("table=9,priority=1,reg10=0x8000000/0x8000000 actions=drop");
+        add("table=0,priority=65535,in_port=3 actions=drop");
+        node.ovs.vsctl(
+            "-- --id=@out get port mirror0 -- --id=@m create mirror name=m0 select_all=true \
+             output_port=@out -- set bridge br-int mirrors=@m protocols=OpenFlow15",
+        );
+        let doctor = node.run(&["doctor", "--marker-bits=27,26"]);
+        assert_eq!(doctor.status, Some(1));
+        for text in [
+            "failed   marker bits      other flows use bits 27 (copied) and 26 (delivered) of reg10",
+            "failed   priorities       table 0 has a foreign flow of priority 65535",
+            "failed   Mirror records   m0 copies to mirror0 too",
+            "warning  OpenFlow 1.0     not allowed",
+            "--replace-mirrors",
+            "Failed: 3, warnings: 1.\n",
+        ] {
+            assert!(doctor.out.contains(text), "{text}\n{}", doctor.out);
+        }
+        node.ovs.vsctl("set bridge br-int protocols=OpenFlow13");
+        let doctor = node.run(&["doctor", "--mirror-iface=peer0", "--bridge=br-int"]);
+        for text in [
+            "failed   OpenFlow 1.5     the switch speaks OpenFlow 1.3, not OpenFlow 1.5",
+            "-> ovs-vsctl add bridge br-int protocols OpenFlow15\n",
+            "ok       mirror NIC       peer0: the agent is still to attach it to br-int\n",
+            "skipped  marker bits      needs OpenFlow\n",
+        ] {
+            assert!(doctor.out.contains(text), "{text}\n{}", doctor.out);
+        }
+        let doctor = node.run(&["doctor", "--bridge=br0"]);
+        let text = "failed   bridge           there is no bridge br0; there is: br-int\n";
+        assert!(doctor.out.contains(text), "{}", doctor.out);
+    });
+}
