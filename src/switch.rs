@@ -318,6 +318,10 @@ impl Switch {
             }
             self.marker = marker;
         }
+        if marker.is_none() {
+            // Nothing is to be watched. What is left of an earlier agent was found by this scan, and may go.
+            self.hooks.all_seen();
+        }
     }
 
     fn learn_delivery(&mut self, flow: &Flow) {
@@ -345,3 +349,6 @@ impl Switch {
         self.requests.push_back((tag, request));
     }
 }
+
+#[cfg(test)]
+mod tests;

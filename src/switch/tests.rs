@@ -1,0 +1,383 @@
+use flows::{
+    model::{Action, Cookie, Field, FlowKey, Match, MatchField, Purpose},
+    ofp::{FlowDesc, FlowFlags, FlowMonitorRequest, FlowStats, OfpError, RemovedReason, Timeouts},
+};
+
+use super::*;
+
+const NIC: OfPort = OfPort(9);
+
+fn flow(table: u8, priority: u16, cookie: Cookie, fields: Vec<MatchField>, to: u32) -> Flow {
+    let key = FlowKey { table: TableId(table), priority, matching: Match::new(fields) };
+    Flow::new(key, cookie, vec![Action::output(OfPort(to))])
+}
+
+fn ours(port: u32) -> Flow {
+    let fields = vec![MatchField::exact(Field::IN_PORT, port.into())];
+    flow(0, 65534, Cookie::new(Purpose::FromPod, OfPort(port)), fields, NIC.0)
+}
+
+fn foreign(port: u32) -> Flow {
+    Flow { cookie: Cookie(0x1234), ..ours(port) }
+}
+
+/// OVN's flow that delivers to `port`.
+fn delivery(table: u8, port: u32) -> Flow {
+    let fields =
+        vec![MatchField::exact(Field::reg(15), port.into()), MatchField::exact(Field::METADATA, 1)];
+    flow(table, 100, Cookie(0x1234), fields, port)
+}
+
+/// A flow of somebody who matches on these bits of our register.
+fn looks_at(bits: u32) -> Flow {
+    let fields =
+        vec![MatchField::masked(Field::reg(MarkerBits::REGISTER), bits.into(), bits.into())];
+    flow(20, 50, Cookie(0x1234), fields, 1)
+}
+
+fn new(wanted: Option<MarkerBits>) -> Switch {
+    let features = Features {
+        datapath_id: 1,
+        buffers: 0,
+        tables: 254,
+        auxiliary_id: 0,
+        capabilities: 0,
+        reserved: 0,
+    };
+    Switch::new(features, wanted)
+}
+
+fn asked(switch: &mut Switch) -> Vec<(Tag, MultipartRequest)> {
+    std::iter::from_fn(|| switch.poll_request()).collect()
+}
+
+fn tags(switch: &mut Switch) -> Vec<Tag> {
+    asked(switch).into_iter().map(|(tag, _)| tag).collect()
+}
+
+fn answer(switch: &mut Switch, tag: Tag, body: MultipartReply, more: bool) {
+    switch.handle(Event::Part { tag, body, more }, Instant::now());
+}
+
+/// Answers a request to read flows.
+fn read(switch: &mut Switch, tag: Tag, flows: &[Flow]) {
+    let describe = |flow: &Flow| FlowDesc {
+        flow: flow.clone(),
+        flags: FlowFlags::empty(),
+        timeouts: Timeouts::default(),
+        importance: 0,
+        stats: FlowStats::default(),
+    };
+    let body = MultipartReply::FlowDesc(flows.iter().map(describe).collect());
+    answer(switch, tag, body, false);
+}
+
+/// Answers a request to monitor flows.
+fn initial(switch: &mut Switch, tag: Tag, flows: &[Flow]) {
+    let there =
+        |flow: &Flow| FlowUpdate::Initial { flow: flow.clone(), timeouts: Timeouts::default() };
+    answer(switch, tag, MultipartReply::FlowMonitor(flows.iter().map(there).collect()), false);
+}
+
+fn refuse(switch: &mut Switch, tag: Tag) {
+    let error = OfpError {
+        // OFPBRC_BAD_MULTIPART.
+        kind: 1,
+        code: 2,
+        experimenter: 0,
+        data: bytes::Bytes::new(),
+    };
+    switch.handle(Event::Refused { tag, error: RequestError::Switch(error) }, Instant::now());
+}
+
+fn update(switch: &mut Switch, update: FlowUpdate) {
+    switch.handle(Event::Updates(vec![update]), Instant::now());
+}
+
+fn added(flow: Flow) -> FlowUpdate {
+    FlowUpdate::Added { flow, timeouts: Timeouts::default() }
+}
+
+fn removed(flow: Flow) -> FlowUpdate {
+    FlowUpdate::Removed { flow, reason: RemovedReason::Delete, timeouts: Timeouts::default() }
+}
+
+/// A switch that has told these flows of ours.
+fn known(flows: &[Flow]) -> Switch {
+    let mut switch = new(None);
+    assert_eq!(tags(&mut switch), [Tag::Scan]);
+    read(&mut switch, Tag::Scan, flows);
+    assert_eq!(tags(&mut switch), [Tag::Hooks]);
+    initial(&mut switch, Tag::Hooks, flows);
+    assert!(switch.is_known() && switch.is_settled());
+    switch
+}
+
+/// A switch without flow monitors that has told these flows of ours.
+fn polled(flows: &[Flow]) -> Switch {
+    let mut switch = new(None);
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, flows);
+    asked(&mut switch);
+    refuse(&mut switch, Tag::Hooks);
+    let requests = asked(&mut switch);
+    assert!(matches!(requests[..], [(Tag::Hooks, MultipartRequest::FlowDesc(_))]), "{requests:?}");
+    read(&mut switch, Tag::Hooks, flows);
+    assert!(switch.is_known() && switch.is_settled());
+    switch
+}
+
+fn observed(switch: &Switch) -> Vec<u32> {
+    let mut ports: Vec<_> = switch
+        .observed()
+        .iter()
+        .map(|flow| flow.cookie.purpose().expect("only ours are observed").1.0)
+        .collect();
+    ports.sort_unstable();
+    ports
+}
+
+fn monitors(request: &MultipartRequest) -> &[FlowMonitorRequest] {
+    let MultipartRequest::FlowMonitor(monitors) = request else { panic!("{request:?}") };
+    monitors
+}
+
+#[test]
+fn all_flows_are_read_before_ours_are_watched() {
+    let mut switch = new(None);
+    assert!(!switch.is_settled());
+    assert!(matches!(asked(&mut switch)[..], [(Tag::Scan, MultipartRequest::FlowDesc(_))]));
+    assert!(!switch.is_settled(), "asked is not answered");
+    assert_eq!(switch.marker(), None);
+
+    answer(&mut switch, Tag::Scan, MultipartReply::FlowDesc(vec![]), true);
+    assert_eq!(asked(&mut switch), [], "another part is to come");
+    read(&mut switch, Tag::Scan, &[ours(2), foreign(3)]);
+    assert_eq!(switch.marker(), Some(MarkerBits::default()));
+    let requests = asked(&mut switch);
+    let [(Tag::Hooks, request)] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(monitors(request).len(), 1);
+    assert!(!switch.is_known(), "what the monitor tells first is still to come");
+
+    initial(&mut switch, Tag::Hooks, &[ours(2)]);
+    assert!(switch.is_known() && switch.is_settled());
+    assert_eq!(observed(&switch), [2]);
+}
+
+#[test]
+fn the_table_in_which_a_probed_port_is_delivered_to_is_watched_for_all() {
+    let mut switch = known(&[]);
+    switch.follow(Some(NIC), [OfPort(2), OfPort(3)]);
+    assert_eq!(tags(&mut switch), [Tag::Guard, Tag::Probe(OfPort(2))]);
+    initial(&mut switch, Tag::Guard, &[]);
+    initial(&mut switch, Tag::Probe(OfPort(2)), &[delivery(65, 2)]);
+    assert_eq!(tags(&mut switch), [Tag::Table(TableId(65))]);
+    initial(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2), delivery(65, 3)]);
+    assert_eq!(switch.deliveries().to(OfPort(3)).len(), 1);
+    assert_eq!(asked(&mut switch), [], "the table is watched already");
+
+    switch.follow(Some(NIC), [OfPort(2), OfPort(3)]);
+    let requests = asked(&mut switch);
+    let [(Tag::Probe(OfPort::ANY), request)] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(monitors(request), [FlowMonitorRequest::delete(3)], "the probe has done its work");
+
+    update(&mut switch, removed(delivery(65, 3)));
+    assert_eq!(switch.deliveries().to(OfPort(3)), []);
+    update(&mut switch, added(delivery(65, 4)));
+    assert_eq!(switch.deliveries().to(OfPort(4)).len(), 1);
+}
+
+#[test]
+fn a_port_that_is_never_delivered_to_does_not_hide_the_others() {
+    let mut switch = known(&[]);
+    let wanted = [OfPort(2), OfPort(3), OfPort(4)];
+    switch.follow(None, wanted);
+    let mut probed = vec![switch.delivery.probed()];
+    for _ in 0..3 {
+        switch.handle_tick(wanted);
+        switch.follow(None, wanted);
+        probed.push(switch.delivery.probed());
+    }
+    assert_eq!(probed, [2, 3, 4, 2].map(|port| Some(OfPort(port))));
+}
+
+#[test]
+fn a_flow_of_ours_that_somebody_removes_is_lost_once() {
+    let mut switch = known(&[ours(2), ours(3)]);
+    assert_eq!(switch.loss(), None);
+    update(&mut switch, removed(ours(2)));
+    update(&mut switch, removed(ours(2)));
+    assert_eq!(observed(&switch), [3]);
+    assert_eq!(switch.loss().map(|loss| loss.flows), Some(1));
+    update(&mut switch, removed(ours(3)));
+    assert_eq!(switch.take_loss().map(|loss| loss.flows), Some(2));
+    assert_eq!(switch.loss(), None);
+}
+
+#[test]
+fn what_we_removed_ourselves_is_no_loss() {
+    let mut switch = known(&[ours(2)]);
+    switch.applied([Change::Delete(&ours(2).key, ours(2).cookie), Change::Install(&ours(3))]);
+    assert_eq!(observed(&switch), [3]);
+    update(&mut switch, removed(ours(2)));
+    assert_eq!(switch.loss(), None);
+}
+
+#[test]
+fn a_flow_of_others_is_never_observed() {
+    let mut switch = known(&[]);
+    update(&mut switch, added(foreign(2)));
+    initial(&mut switch, Tag::Guard, &[foreign(3)]);
+    switch.reread();
+    read(&mut switch, Tag::Reread, &[foreign(4)]);
+    assert_eq!(observed(&switch), Vec::<u32>::new());
+    assert_eq!(switch.loss(), None);
+}
+
+#[test]
+fn a_flow_of_others_in_the_place_of_ours_is_a_loss() {
+    let mut switch = known(&[ours(2)]);
+    update(&mut switch, added(foreign(2)));
+    assert_eq!(observed(&switch), Vec::<u32>::new());
+    assert_eq!(switch.loss().map(|loss| loss.flows), Some(1));
+}
+
+#[test]
+fn a_flow_that_went_unnoticed_is_found_missing_when_ours_are_read_again() {
+    let mut switch = known(&[ours(2), ours(3)]);
+    switch.reread();
+    switch.reread();
+    assert_eq!(tags(&mut switch), [Tag::Reread], "one reading at a time");
+    read(&mut switch, Tag::Reread, &[ours(3)]);
+    assert_eq!(observed(&switch), [3]);
+    assert_eq!(switch.loss().map(|loss| loss.flows), Some(1));
+}
+
+#[test]
+fn a_reading_that_a_change_overtakes_is_repeated() {
+    let mut switch = known(&[ours(2)]);
+    switch.reread();
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+    switch.applied([Change::Install(&ours(3))]);
+    read(&mut switch, Tag::Reread, &[ours(2)]);
+    assert_eq!(observed(&switch), [2, 3], "it was read before flow 3 came");
+    assert_eq!(switch.loss(), None);
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+    read(&mut switch, Tag::Reread, &[ours(2), ours(3)]);
+    assert_eq!(observed(&switch), [2, 3]);
+    assert_eq!(asked(&mut switch), []);
+}
+
+#[test]
+fn a_switch_that_could_not_keep_up_is_read_again() {
+    let mut switch = known(&[ours(2)]);
+    update(&mut switch, FlowUpdate::Paused);
+    assert_eq!(asked(&mut switch), []);
+    update(&mut switch, FlowUpdate::Resumed);
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+}
+
+#[test]
+fn a_refused_reading_does_not_keep_the_next_from_being_asked() {
+    let mut switch = known(&[]);
+    switch.reread();
+    asked(&mut switch);
+    refuse(&mut switch, Tag::Reread);
+    assert!(switch.is_settled());
+    switch.reread();
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+}
+
+#[test]
+fn without_flow_monitors_ours_are_read_at_each_tick() {
+    let mut switch = polled(&[ours(2)]);
+    assert_eq!(switch.watching(), Watching::Polling);
+    assert_eq!(observed(&switch), [2]);
+    switch.handle_tick([]);
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+    read(&mut switch, Tag::Reread, &[]);
+    assert_eq!(observed(&switch), Vec::<u32>::new());
+    assert_eq!(switch.loss().map(|loss| loss.flows), Some(1));
+}
+
+#[test]
+fn without_flow_monitors_a_delivery_that_is_gone_is_forgotten_at_the_next_tick() {
+    let mut switch = polled(&[]);
+    switch.follow(Some(NIC), [OfPort(2)]);
+    assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(2))], "no monitor for the guard");
+    read(&mut switch, Tag::Probe(OfPort(2)), &[delivery(65, 2)]);
+    assert_eq!(tags(&mut switch), [Tag::Table(TableId(65))]);
+    read(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2), delivery(65, 3)]);
+    assert_eq!(switch.deliveries().to(OfPort(3)).len(), 1);
+
+    switch.handle_tick([OfPort(2)]);
+    assert_eq!(tags(&mut switch), [Tag::Reread, Tag::Table(TableId(65))]);
+    read(&mut switch, Tag::Reread, &[]);
+    read(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2)]);
+    assert_eq!(switch.deliveries().to(OfPort(2)).len(), 1);
+    assert_eq!(switch.deliveries().to(OfPort(3)), []);
+}
+
+#[test]
+fn when_the_marker_bits_are_taken_others_serve() {
+    let mut switch = new(None);
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[looks_at(1 << 27)]);
+    assert_eq!(switch.marker(), Some(MarkerBits { copied: 31, delivered: 30 }));
+    assert_eq!(switch.conflicts(), []);
+    assert_eq!(tags(&mut switch), [Tag::Hooks]);
+}
+
+#[test]
+fn marker_bits_that_somebody_takes_later_are_given_up() {
+    let mut switch = known(&[ours(2)]);
+    switch.rescan();
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[looks_at(1 << 26)]);
+    assert_eq!(switch.marker(), Some(MarkerBits { copied: 31, delivered: 30 }));
+    let requests = asked(&mut switch);
+    let [(Tag::Hooks, request)] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(monitors(request).len(), 2, "the old monitor goes, a new one comes");
+}
+
+#[test]
+fn bits_asked_for_that_are_taken_are_named_and_none_are_used() {
+    let wanted = MarkerBits { copied: 5, delivered: 4 };
+    let mut switch = new(Some(wanted));
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[looks_at(1 << 4), ours(2)]);
+    assert_eq!(switch.marker(), None);
+    assert_eq!(asked(&mut switch), []);
+    let texts: Vec<_> = switch.conflicts().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["other flows use bits 5 (copied) and 4 (delivered) of reg10 (of that register they use \
+          0x00000010): choose others with --marker-bits, or auto"]
+    );
+    assert!(switch.is_known(), "flows left by another agent can be removed");
+    assert_eq!(observed(&switch), [2]);
+}
+
+#[test]
+fn a_register_without_two_free_bits_is_told() {
+    let mut switch = new(None);
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[looks_at(!1)]);
+    assert_eq!(switch.marker(), None);
+    let text = switch.conflicts()[0].to_string();
+    assert!(text.contains("so much of reg10 (0xfffffffe) that no two bits are free"), "{text}");
+}
+
+#[test]
+fn a_foreign_flow_as_high_as_ours_is_a_conflict_in_the_tables_that_matter() {
+    let mut switch = new(None);
+    asked(&mut switch);
+    let high = |table| flow(table, 65534, Cookie(1), vec![], 1);
+    read(&mut switch, Tag::Scan, &[high(0), high(7), high(65)]);
+    assert_eq!(switch.conflicts().len(), 1, "nothing is delivered in table 65 yet");
+    asked(&mut switch);
+    initial(&mut switch, Tag::Hooks, &[delivery(65, 2)]);
+    let text: Vec<_> = switch.conflicts().iter().map(ToString::to_string).collect();
+    assert!(text[0].starts_with("table 65 has a foreign flow of priority 65534"), "{text:?}");
+    assert!(text[1].starts_with("table 0 has a foreign flow of priority 65534"), "{text:?}");
+}
