@@ -7,19 +7,21 @@
 //! One task owns the world. Any event only says "look again"; what is done follows from what is known then. As long as
 //! a bundle is under way nothing else is changed, since what is observed then is about to be different.
 
+mod farewell;
+mod report;
+
 use std::{
     collections::HashSet,
-    future::pending,
     time::{Duration, Instant},
 };
 
-use flows::{marker::MarkerBits, model::Cookie, ofp::FlowMod, plan::Plan};
+use flows::{marker::MarkerBits, plan::Plan};
 use futures::FutureExt as _;
 use metrics::Metrics;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval_at, timeout},
+    time::{MissedTickBehavior, interval_at},
 };
 use tracing::{info, warn};
 
@@ -32,12 +34,9 @@ use crate::{
         link::Link,
         session::{Event, RequestError},
     },
-    ovsdb::{self, mirror_port},
+    ovsdb,
     repair::{Refusals, Repair},
-    sink::{
-        self,
-        keeper::{self, Demand, SinkState},
-    },
+    sink::keeper::{self, Demand, SinkState},
     switch::{Switch, Tag},
     world::{Wish, World},
 };
@@ -50,12 +49,8 @@ const REREAD: u32 = 60;
 const RESCAN: Duration = Duration::from_secs(5);
 /// Bundles that may be sent between two ticks. Somebody who keeps removing our flows must not keep the switch busy.
 const BUNDLES: u32 = 100;
-/// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
-const RESTORED: Duration = Duration::from_secs(30);
 /// Events that are taken in before the next look at what they change.
 const COALESCED: usize = 4096;
-/// How long taking everything away may take, each for flows and port.
-const FAREWELL: Duration = Duration::from_millis(400);
 
 /// What the agent is to do.
 #[derive(Clone, Debug)]
@@ -326,134 +321,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Tells metrics, health and log how things stand.
-    fn tell(&mut self) {
-        let complete = self.plan.is_some() && self.missing == 0 && self.repair.is_none();
-        if complete {
-            self.tell_restored();
-        }
-        let mut problems = self.world.problems();
-        problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
-        let ready = complete && problems.is_empty();
-        if ready && let Some(started) = self.started.take() {
-            let pods = self.world.mirrored_pods();
-            info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
-        }
-        let rejected = self.plan.iter().flat_map(|plan| &plan.rejected);
-        let health = Health {
-            ready,
-            complete,
-            problems,
-            rejected: rejected.map(ToString::to_string).collect(),
-        };
-        self.measure(ready);
-        self.health.send_if_modified(|before| {
-            let changed = *before != health;
-            *before = health;
-            changed
-        });
-    }
-
-    /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
-    /// delivery flows are gone for a moment too.
-    fn tell_restored(&mut self) {
-        let Some(plan) = &self.plan else { return };
-        let Some(switch) = self.world.switch_mut() else { return };
-        let Some(loss) = switch.loss() else {
-            self.unserved = plan.rejected.len();
-            return;
-        };
-        let elapsed = loss.since.elapsed();
-        if plan.rejected.len() > self.unserved && elapsed < RESTORED {
-            return;
-        }
-        switch.take_loss();
-        self.metrics.losses.inc();
-        self.metrics.flows_lost.inc_by(loss.flows as u64);
-        self.metrics.restore.observe(elapsed.as_secs_f64());
-        self.rescan = Some(Instant::now() + RESCAN);
-        let without_ms = milliseconds(elapsed);
-        warn!(
-            flows = loss.flows,
-            without_ms, "somebody removed or changed flows of ours; all are back"
-        );
-    }
-
-    fn measure(&self, ready: bool) {
-        let desired = self.plan.as_ref().map_or(0, |plan| plan.flows.len());
-        let metrics = &self.metrics;
-        let connected = |to| metrics.connected.with_label_values(&[to]);
-        connected("openflow").set(self.world.switch().is_ok().into());
-        connected("ovsdb").set(self.world.ovsdb().is_synced().into());
-        metrics.ready.set(ready.into());
-        metrics.flows_desired.set(desired as i64);
-        metrics.flows_installed.set((desired - self.missing) as i64);
-        metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
-        metrics.taps_rejected.reset();
-        for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
-            metrics.taps_rejected.with_label_values(&[rejected.reason.name()]).inc();
-        }
-    }
-
-    async fn say_farewell(&mut self) {
-        self.keeper.abort();
-        if self.settings.keep_on_exit {
-            info!("stopping; flows and mirror port stay, as asked");
-            return;
-        }
-        match timeout(FAREWELL, self.remove_flows()).await {
-            Ok(Ok(())) => info!("our flows are gone"),
-            Ok(Err(error)) => warn!(%error, "our flows may be left in the switch"),
-            Err(_) => warn!("no answer from the switch in time; our flows may be left in it"),
-        }
-        match timeout(FAREWELL, self.remove_port()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the mirror port may be left on the bridge"),
-            Err(_) => {
-                warn!("no answer from OVSDB in time; the mirror port may be left on the bridge")
-            }
-        }
-    }
-
-    async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
-        if self.world.switch().is_err() {
-            return pending().await;
-        }
-        let everything = || [FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)];
-        let mut sent = false;
-        loop {
-            if !sent {
-                // While a repair is under way the switch takes no other bundle from us.
-                let connection = self.openflow.connection();
-                sent = connection
-                    .is_some_and(|connection| connection.commit(Tag::Remove, everything()));
-            }
-            if let Event::Bundle { tag: Tag::Remove, .. } = self.openflow.next().await? {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn remove_port(&self) -> Result<(), ovsdb::OvsdbError> {
-        let snapshot = &self.world.ovsdb().snapshot;
-        let facts = sink::Facts {
-            bridge: &self.settings.wish.bridge,
-            nic: &self.settings.nic,
-            snapshot,
-            link: None,
-            mtu: 0,
-        };
-        match sink::port(&facts) {
-            Some((bridge, port, _)) if sink::is_ours(port) => {
-                let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
-                self.ovsdb.transact(removal).await?;
-                info!(nic = self.settings.nic, "our mirror port is gone");
-            }
-            _ => {}
-        }
-        Ok(())
     }
 }
 

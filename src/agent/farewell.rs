@@ -1,0 +1,79 @@
+//! The end of the agent: everything of ours is taken away, within a second.
+
+use std::{future::pending, time::Duration};
+
+use flows::{model::Cookie, ofp::FlowMod};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::{
+    openflow::{connection::ConnectionError, session::Event},
+    ovsdb::{self, mirror_port},
+    sink,
+    switch::Tag,
+};
+
+/// How long taking everything away may take, each for flows and port.
+const FAREWELL: Duration = Duration::from_millis(400);
+
+impl Agent {
+    pub(super) async fn say_farewell(&mut self) {
+        self.keeper.abort();
+        if self.settings.keep_on_exit {
+            info!("stopping; flows and mirror port stay, as asked");
+            return;
+        }
+        match timeout(FAREWELL, self.remove_flows()).await {
+            Ok(Ok(())) => info!("our flows are gone"),
+            Ok(Err(error)) => warn!(%error, "our flows may be left in the switch"),
+            Err(_) => warn!("no answer from the switch in time; our flows may be left in it"),
+        }
+        match timeout(FAREWELL, self.remove_port()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the mirror port may be left on the bridge"),
+            Err(_) => {
+                warn!("no answer from OVSDB in time; the mirror port may be left on the bridge")
+            }
+        }
+    }
+
+    async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
+        if self.world.switch().is_err() {
+            return pending().await;
+        }
+        let everything = || [FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)];
+        let mut sent = false;
+        loop {
+            if !sent {
+                // While a repair is under way the switch takes no other bundle from us.
+                let connection = self.openflow.connection();
+                sent = connection
+                    .is_some_and(|connection| connection.commit(Tag::Remove, everything()));
+            }
+            if let Event::Bundle { tag: Tag::Remove, .. } = self.openflow.next().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn remove_port(&self) -> Result<(), ovsdb::OvsdbError> {
+        let snapshot = &self.world.ovsdb().snapshot;
+        let facts = sink::Facts {
+            bridge: &self.settings.wish.bridge,
+            nic: &self.settings.nic,
+            snapshot,
+            link: None,
+            mtu: 0,
+        };
+        match sink::port(&facts) {
+            Some((bridge, port, _)) if sink::is_ours(port) => {
+                let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
+                self.ovsdb.transact(removal).await?;
+                info!(nic = self.settings.nic, "our mirror port is gone");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! What the agent tells of itself: health, metrics, log.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::{Agent, RESCAN, milliseconds};
+use crate::health::Health;
+
+/// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
+const RESTORED: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Tells metrics, health and log how things stand.
+    pub(super) fn tell(&mut self) {
+        let complete = self.plan.is_some() && self.missing == 0 && self.repair.is_none();
+        if complete {
+            self.tell_restored();
+        }
+        let mut problems = self.world.problems();
+        problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
+        let ready = complete && problems.is_empty();
+        if ready && let Some(started) = self.started.take() {
+            let pods = self.world.mirrored_pods();
+            info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
+        }
+        let rejected = self.plan.iter().flat_map(|plan| &plan.rejected);
+        let health = Health {
+            ready,
+            complete,
+            problems,
+            rejected: rejected.map(ToString::to_string).collect(),
+        };
+        self.measure(ready);
+        self.health.send_if_modified(|before| {
+            let changed = *before != health;
+            *before = health;
+            changed
+        });
+    }
+
+    /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
+    /// delivery flows are gone for a moment too.
+    fn tell_restored(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        let Some(switch) = self.world.switch_mut() else { return };
+        let Some(loss) = switch.loss() else {
+            self.unserved = plan.rejected.len();
+            return;
+        };
+        let elapsed = loss.since.elapsed();
+        if plan.rejected.len() > self.unserved && elapsed < RESTORED {
+            return;
+        }
+        switch.take_loss();
+        self.metrics.losses.inc();
+        self.metrics.flows_lost.inc_by(loss.flows as u64);
+        self.metrics.restore.observe(elapsed.as_secs_f64());
+        self.rescan = Some(Instant::now() + RESCAN);
+        let without_ms = milliseconds(elapsed);
+        warn!(
+            flows = loss.flows,
+            without_ms, "somebody removed or changed flows of ours; all are back"
+        );
+    }
+
+    fn measure(&self, ready: bool) {
+        let desired = self.plan.as_ref().map_or(0, |plan| plan.flows.len());
+        let metrics = &self.metrics;
+        let connected = |to| metrics.connected.with_label_values(&[to]);
+        connected("openflow").set(self.world.switch().is_ok().into());
+        connected("ovsdb").set(self.world.ovsdb().is_synced().into());
+        metrics.ready.set(ready.into());
+        metrics.flows_desired.set(desired as i64);
+        metrics.flows_installed.set((desired - self.missing) as i64);
+        metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
+        metrics.taps_rejected.reset();
+        for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
+            metrics.taps_rejected.with_label_values(&[rejected.reason.name()]).inc();
+        }
+    }
+}
