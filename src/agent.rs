@@ -36,7 +36,10 @@ use crate::{
     },
     ovsdb,
     repair::{Refusals, Repair},
-    sink::keeper::{self, Demand, SinkState},
+    sink::{
+        SinkState,
+        keeper::{self, Demand, Keeper},
+    },
     switch::{Switch, Tag},
     world::{Wish, World},
 };
@@ -108,7 +111,7 @@ impl Agent {
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
-        let keeper = tokio::spawn(keeper::keep(
+        let keeper = Keeper::new(
             keeper::Settings {
                 bridge: settings.wish.bridge.clone(),
                 nic: settings.nic.clone(),
@@ -116,9 +119,9 @@ impl Agent {
                 replace_mirrors: settings.replace_mirrors,
             },
             ovsdb.clone(),
-            demanded,
             states,
-        ));
+        );
+        let keeper = tokio::spawn(keeper.run(demanded));
         Self {
             world: World::new(settings.wish.clone()),
             openflow: Link::new(settings.openflow.clone()),

@@ -23,7 +23,7 @@ use crate::{
     nic::{self, Link},
     openflow::{connection::Connection, session::Event},
     ovsdb::{self, ConnectionError},
-    sink::{self, Facts, Step, keeper::SinkState},
+    sink::{self, Facts, SinkState, Step},
     switch::{Switch, Tag},
     world::{Wish, World},
 };

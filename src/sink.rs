@@ -4,10 +4,12 @@
 //! where it broke; [`keeper`] takes the steps.
 
 pub mod keeper;
+mod state;
 
 use std::fmt;
 
 use flows::model::OfPort;
+pub use state::SinkState;
 
 use crate::{
     nic::{self, Link, Unattachable},

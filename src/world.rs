@@ -11,7 +11,7 @@ use flows::{
 use crate::{
     ovsdb::{self, Snapshot},
     pods::{Pod, PodPort},
-    sink::keeper::{Demand, SinkState},
+    sink::{SinkState, keeper::Demand},
     switch::Switch,
 };
 
@@ -127,7 +127,7 @@ impl World {
     #[must_use]
     pub fn demand(&self) -> Demand {
         let mtu = self.pods.iter().filter_map(|port| port.mtu).max().unwrap_or(MTU);
-        Demand { mtu, switch: self.switches }
+        Demand { mtu, switch: self.switch.is_ok().then_some(self.switches) }
     }
 
     /// Has the switch watched where it matters: the mirror port, and the ports to which deliveries are copied.

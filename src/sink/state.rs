@@ -1,0 +1,55 @@
+//! How the mirror port is, for those who use it or ask about it.
+
+use flows::model::OfPort;
+
+use super::{Facts, Step, mirrors, ofport};
+use crate::nic::Link;
+
+/// What the mirror port is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkState {
+    /// Whether it has been looked at; as long as it hasn't, the rest means nothing.
+    pub known: bool,
+    /// Its OpenFlow number, once it has been ready under it.
+    pub ofport: Option<OfPort>,
+    /// Why it isn't ready, or why copies are not exact.
+    pub problem: Option<String>,
+    /// What is odd about it but does no harm.
+    pub warning: Option<String>,
+    /// The NIC as the kernel has it.
+    pub link: Option<Link>,
+}
+
+impl SinkState {
+    /// The mirror port as the facts and the step that follows from them show it; `ready_as` is the OpenFlow number under
+    /// which it has been ready before: it goes on being used while something about it is mended.
+    #[must_use]
+    pub fn of(facts: &Facts<'_>, step: &Step<'_>, ready_as: Option<OfPort>) -> Self {
+        let selecting = mirrors(facts).find(|(_, mirror)| mirror.selects());
+        let idle = mirrors(facts).find(|(_, mirror)| !mirror.selects());
+        let nic = facts.nic;
+        let problem = match step {
+            Step::Wait(problem) => Some(problem.to_string()),
+            Step::Done(_) => selecting.map(|(_, mirror)| {
+                format!("Mirror record {:?} in OVSDB copies to {nic} too, so every copy would come twice: remove it, or let --replace-mirrors do that", mirror.name)
+            }),
+            _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
+        };
+        let warning = idle.map(|(_, mirror)| {
+            format!(
+                "Mirror record {:?} in OVSDB is there for {nic}, but selects nothing",
+                mirror.name
+            )
+        });
+        let number = ofport(facts);
+        let ready = selecting.is_none()
+            && (matches!(step, Step::Done(_)) || (ready_as.is_some() && ready_as == number));
+        Self {
+            known: true,
+            ofport: number.filter(|_| ready),
+            problem,
+            warning,
+            link: facts.link.cloned(),
+        }
+    }
+}
