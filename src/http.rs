@@ -14,12 +14,12 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::Metrics;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 
-use crate::health::Health;
+use crate::{endpoint::Stream, health::Health};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -76,7 +76,7 @@ pub async fn serve(listener: TcpListener, service: Service) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, service: Service) {
+async fn serve_connection(stream: impl Stream, service: Service) {
     let answer = service_fn(|request: Request<Incoming>| {
         let response = service.answer(request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
@@ -133,3 +133,6 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE, format);
     response
 }
+
+#[cfg(test)]
+mod tests;

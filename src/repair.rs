@@ -126,3 +126,6 @@ impl Refusals {
         self.flows.values().map(|(text, _)| text.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,6 @@ fn pod_ports(snapshot: &Snapshot, bridge: &str) -> Vec<PodPort> {
     ports.sort_by(|a, b| a.interface.cmp(&b.interface));
     ports
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::*;
+
+fn service(health: Health) -> Service {
+    let (_, health) = watch::channel(health);
+    Service { health, metrics: Metrics::new() }
+}
+
+fn healthy() -> Health {
+    Health { ready: true, complete: true, ..Health::default() }
+}
+
+/// A client's end of a connection that is served.
+fn connect(health: Health) -> DuplexStream {
+    let (client, server) = duplex(1 << 16);
+    tokio::spawn(serve_connection(server, service(health)));
+    client
+}
+
+/// All that comes back until the connection ends.
+async fn answer(mut client: DuplexStream, request: &[u8]) -> String {
+    // It may end before all of the request was taken.
+    let _ = client.write_all(request).await;
+    let mut bytes = Vec::new();
+    let _ = client.read_to_end(&mut bytes).await;
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Status line, head and body.
+async fn ask(health: Health, method: &str, path: &str) -> (String, String, String) {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
+    let text = answer(connect(health), request.as_bytes()).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let (status, fields) = head.split_once("\r\n").unwrap();
+    (status.to_owned(), fields.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn the_agent_is_alive_as_long_as_it_answers() {
+    let (status, _, body) = ask(Health::default(), "GET", "/healthz").await;
+    assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok\n"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_ready_says_so() {
+    let (status, _, body) = ask(healthy(), "GET", "/readyz").await;
+    assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ready\n"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_ready_says_why_a_reason_a_line() {
+    let unavailable = "HTTP/1.1 503 Service Unavailable";
+    let problems = vec!["OVSDB: connecting".to_owned(), "no bridge".to_owned()];
+    for (problems, complete, expected) in [
+        (problems.clone(), true, "OVSDB: connecting\nno bridge\n"),
+        (problems, false, "OVSDB: connecting\nno bridge\nflows are not all installed yet\n"),
+        (vec![], false, "flows are not all installed yet\n"),
+    ] {
+        let health = Health { complete, problems, ..Health::default() };
+        let (status, _, body) = ask(health, "GET", "/readyz").await;
+        assert_eq!((&*status, &*body), (unavailable, expected));
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_that_of_the_moment() {
+    let (sender, health) = watch::channel(Health::default());
+    let service = Service { health, metrics: Metrics::new() };
+    assert_eq!(service.answer(&Method::GET, "/readyz").status(), 503);
+    sender.send_replace(healthy());
+    assert_eq!(service.answer(&Method::GET, "/readyz").status(), 200);
+}
+
+#[tokio::test]
+async fn metrics_are_in_prometheus_text_format() {
+    let (status, head, body) = ask(healthy(), "GET", "/metrics").await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("\n# TYPE ofmirror_ready gauge\nofmirror_ready 0\n"), "{body}");
+}
+
+#[tokio::test]
+async fn another_path_is_told_which_there_are() {
+    for path in ["/", "/metrics/", "/../etc/passwd"] {
+        let (status, _, body) = ask(healthy(), "GET", path).await;
+        assert_eq!(status, "HTTP/1.1 404 Not Found", "{path}");
+        assert!(body.contains("/healthz, /readyz and /metrics"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_does_not_matter() {
+    let (status, ..) = ask(healthy(), "GET", "/healthz?verbose").await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn nothing_can_be_posted() {
+    let (status, head, _) = ask(healthy(), "POST", "/metrics").await;
+    assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
+    assert!(head.contains("allow: GET, HEAD"), "{head}");
+}
+
+#[tokio::test]
+async fn a_head_request_has_no_body() {
+    let (status, head, body) = ask(healthy(), "HEAD", "/healthz").await;
+    assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", ""));
+    assert!(head.contains("content-length: 3"), "{head}");
+}
+
+#[tokio::test]
+async fn several_requests_on_one_connection_are_answered_in_turn() {
+    let requests = "GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n\
+                    GET /readyz HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n";
+    let text = answer(connect(healthy()), requests.as_bytes()).await;
+    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_nothing_is_cut_off() {
+    let start = Instant::now();
+    assert_eq!(answer(connect(healthy()), b"").await, "");
+    assert_eq!(start.elapsed().as_secs(), REQUEST.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_come_to_an_end_is_cut_off() {
+    let start = Instant::now();
+    answer(connect(healthy()), b"GET /healthz HTTP/1.1\r\nhost: ").await;
+    assert_eq!(start.elapsed().as_secs(), REQUEST.as_secs());
+}
+
+#[tokio::test]
+async fn garbage_is_refused() {
+    for garbage in [&b"\x06\0\0\x08\0\0\0\x01\r\n\r\n"[..], b"{\"method\":\"echo\"}\r\n\r\n"] {
+        let text = answer(connect(healthy()), garbage).await;
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let request = format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(4 * HEAD));
+    let text = answer(connect(healthy()), request.as_bytes()).await;
+    assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_clients_than_there_are_places_do_not_stop_the_service() {
+    let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = service(healthy());
+    tokio::spawn(serve(listener, service));
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS + 6 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.unwrap();
+    assert!(text.ends_with("ok\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_the_flag() {
+    let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let error = listen(address).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("can't listen at {address} for /metrics: ")), "{error}");
+    assert!(error.contains("--metrics-addr"), "{error}");
+}

@@ -1,0 +1,92 @@
+use flows::{
+    model::{Action, Field, Match, MatchField, OfPort, Purpose, TableId},
+    ofp::{FlowModCommand, OfpError},
+};
+
+use super::*;
+
+fn flow(port: u32) -> Flow {
+    let fields = [MatchField::exact(Field::IN_PORT, port.into())];
+    let key = FlowKey { table: TableId(0), priority: 65534, matching: Match::new(fields) };
+    Flow::new(key, Cookie::new(Purpose::FromPod, OfPort(port)), vec![Action::output(OfPort(9))])
+}
+
+fn refusal() -> RequestError {
+    // OFPFMFC_TABLE_FULL.
+    let error = OfpError { kind: 5, code: 1, experimenter: 0, data: bytes::Bytes::new() };
+    RequestError::Switch(error)
+}
+
+#[test]
+fn what_is_too_many_goes_before_what_is_missing_comes() {
+    let observed: Observed = [flow(2), flow(3)].into_iter().collect();
+    let repair = Repair::new(&[flow(3), flow(4)], &observed, &Refusals::default(), Instant::now());
+    let commands: Vec<_> =
+        repair.flow_mods().map(|change| (change.command, change.flow.key)).collect();
+    assert_eq!(
+        commands,
+        [(FlowModCommand::DeleteStrict, flow(2).key), (FlowModCommand::Add, flow(4).key)]
+    );
+    assert_eq!((repair.len(), repair.missing()), (2, 1));
+    assert_eq!(repair.install_at(0), None, "that is a deletion");
+    assert_eq!(repair.install_at(1), Some(&flow(4)));
+}
+
+#[test]
+fn a_deletion_spares_a_flow_that_somebody_else_put_in_the_place_of_ours() {
+    let observed: Observed = [flow(2)].into_iter().collect();
+    let repair = Repair::new(&[], &observed, &Refusals::default(), Instant::now());
+    let deletion = repair.flow_mods().next().unwrap();
+    assert_eq!((deletion.flow.cookie, deletion.cookie_mask), (Cookie::OURS, Cookie::TAG_MASK));
+}
+
+#[test]
+fn when_all_is_as_it_should_be_there_is_nothing_to_repair() {
+    let observed: Observed = [flow(2)].into_iter().collect();
+    let repair = Repair::new(&[flow(2)], &observed, &Refusals::default(), Instant::now());
+    assert!(repair.is_empty());
+    assert_eq!((repair.len(), repair.missing()), (0, 0));
+}
+
+#[test]
+fn a_refused_flow_is_left_out_for_30_s_and_the_others_go_on() {
+    let (now, desired) = (Instant::now(), [flow(2), flow(3)]);
+    let mut refusals = Refusals::default();
+    assert!(refusals.note(&flow(2), &refusal(), now), "news");
+    assert!(!refusals.note(&flow(2), &refusal(), now), "no news");
+    let repair = Repair::new(&desired, &Observed::default(), &refusals, now);
+    assert_eq!(repair.install_at(0), Some(&flow(3)));
+    assert_eq!((repair.len(), repair.missing()), (1, 2), "it is missing all the same");
+    let texts: Vec<_> = refusals.texts().collect();
+    assert_eq!(texts.len(), 1);
+    assert!(
+        texts[0].contains("OFPFMFC_TABLE_FULL: cookie=0x6f666d7210000002,table=0"),
+        "{texts:?}"
+    );
+
+    assert!(!refusals.expire(now + REFUSED - Duration::from_millis(1)));
+    assert!(refusals.contains(&flow(2).key));
+    assert!(refusals.expire(now + REFUSED));
+    assert_eq!(Repair::new(&desired, &Observed::default(), &refusals, now).len(), 2);
+}
+
+#[test]
+fn a_new_switch_is_asked_for_everything() {
+    let mut refusals = Refusals::default();
+    refusals.note(&flow(2), &refusal(), Instant::now());
+    refusals.clear();
+    assert!(!refusals.contains(&flow(2).key));
+}
+
+#[test]
+fn what_the_switch_refused_did_not_take_effect() {
+    let observed: Observed = [flow(2)].into_iter().collect();
+    let desired = [flow(3), flow(4)];
+    let repair = Repair::new(&desired, &observed, &Refusals::default(), Instant::now());
+    let refused = HashSet::from([1]);
+    let effective: Vec<_> = repair.effective(&refused).collect();
+    assert_eq!(
+        effective,
+        [Change::Delete(&flow(2).key, flow(2).cookie), Change::Install(&flow(4))]
+    );
+}

@@ -1,0 +1,196 @@
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use flows::{
+    model::{Cookie, Field, Flow, FlowKey, Match, MatchField, Purpose, TableId},
+    ofp::{Features, FlowUpdate, MultipartReply, Timeouts},
+};
+
+use super::*;
+use crate::{
+    openflow::session::Event,
+    ovsdb::{Bridge, ConnectionError, Interface, Ofport, Port, Uuid},
+    switch::Tag,
+};
+
+const NIC: OfPort = OfPort(9);
+
+fn world(all: bool) -> World {
+    World::new(Wish { bridge: "br-int".to_owned(), all })
+}
+
+/// Pods' ports by OpenFlow number; the first is annotated.
+fn database(numbers: &[u16]) -> ovsdb::State {
+    let uuid = |kind: u128, number: u16| Uuid::from_u128(kind << 64 | u128::from(number));
+    let interfaces = numbers.iter().enumerate().map(|(place, number)| Interface {
+        uuid: uuid(1, *number),
+        name: format!("pod{number}"),
+        ofport: Ofport::Number(*number),
+        mtu: Some(1400 + u32::from(*number)),
+        external_ids: [
+            ("iface-id".to_owned(), format!("lsp{number}")),
+            (crate::pods::MIRROR_ANNOTATION.to_owned(), (place == 0).to_string()),
+        ]
+        .into(),
+        ..Interface::default()
+    });
+    let ports = numbers.iter().map(|number| Port {
+        uuid: uuid(2, *number),
+        name: format!("pod{number}"),
+        interfaces: BTreeSet::from([uuid(1, *number)]),
+        ..Port::default()
+    });
+    let bridge = Bridge {
+        uuid: uuid(3, 0),
+        name: "br-int".to_owned(),
+        ports: numbers.iter().map(|number| uuid(2, *number)).collect(),
+        ..Bridge::default()
+    };
+    ovsdb::State {
+        connection: ovsdb::Connection::Synced,
+        snapshot: Snapshot::from_rows([bridge], ports, interfaces, []),
+    }
+}
+
+fn away(state: &ovsdb::State) -> ovsdb::State {
+    let reason = Some(Arc::new(ConnectionError::Closed));
+    ovsdb::State { connection: ovsdb::Connection::Connecting { reason }, ..state.clone() }
+}
+
+fn sink(ofport: Option<OfPort>) -> SinkState {
+    SinkState { known: true, ofport, ..SinkState::default() }
+}
+
+fn fresh_switch() -> Switch {
+    let features = Features {
+        datapath_id: 1,
+        buffers: 0,
+        tables: 254,
+        auxiliary_id: 0,
+        capabilities: 0,
+        reserved: 0,
+    };
+    Switch::new(features, None)
+}
+
+fn answer(switch: &mut Switch, tag: Tag, body: MultipartReply) {
+    switch.handle(Event::Part { tag, body, more: false }, Instant::now());
+}
+
+/// A switch that has told that it has this flow of ours, and no other.
+fn known_switch() -> Switch {
+    let mut switch = fresh_switch();
+    answer(&mut switch, Tag::Scan, MultipartReply::FlowDesc(vec![]));
+    let fields = [MatchField::exact(Field::IN_PORT, 2)];
+    let key = FlowKey { table: TableId(0), priority: 65534, matching: Match::new(fields) };
+    let flow = Flow::new(key, Cookie::new(Purpose::FromPod, OfPort(2)), vec![]);
+    let there = FlowUpdate::Initial { flow, timeouts: Timeouts::default() };
+    answer(&mut switch, Tag::Hooks, MultipartReply::FlowMonitor(vec![there]));
+    switch
+}
+
+fn purposes(plan: &Plan) -> Vec<(Purpose, OfPort)> {
+    plan.flows.iter().filter_map(|flow| flow.cookie.purpose()).collect()
+}
+
+#[test]
+fn nothing_is_planned_until_every_source_is_known() {
+    for missing in 0..4 {
+        let mut world = world(true);
+        if missing != 0 {
+            world.set_ovsdb(database(&[2]));
+        }
+        if missing != 1 {
+            world.set_sink(sink(Some(NIC)));
+        }
+        match missing {
+            2 => {}
+            3 => world.set_switch(fresh_switch()),
+            _ => world.set_switch(known_switch()),
+        }
+        assert_eq!(world.plan().map(|plan| plan.flows), None, "without source {missing}");
+    }
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    let plan = world.plan().unwrap();
+    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
+    assert_eq!(plan.rejected.len(), 1, "nothing is known to deliver to the port");
+}
+
+#[test]
+fn without_a_mirror_port_no_flow_is_wanted_any_more() {
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    world.set_sink(sink(None));
+    let plan = world.plan().unwrap();
+    assert_eq!((plan.flows, plan.rejected), (vec![], vec![]));
+    let observed = world.switch().unwrap().observed();
+    assert_eq!(flows::diff::diff(&[], observed).len(), 1, "what is there is deleted");
+}
+
+#[test]
+fn while_the_database_is_away_its_last_known_state_counts() {
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    let before = world.plan().unwrap().flows;
+    world.set_ovsdb(away(&database(&[2])));
+    assert_eq!(world.plan().unwrap().flows, before);
+    assert_eq!(world.problems(), ["OVSDB: the server closed the connection"]);
+}
+
+#[test]
+fn a_database_that_was_never_read_counts_for_nothing() {
+    let mut world = world(true);
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    world.set_ovsdb(away(&ovsdb::State::default()));
+    assert!(world.plan().is_none());
+}
+
+#[test]
+fn a_lost_switch_is_told_with_the_reason_and_nothing_is_planned_for_it() {
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    let first = world.demand();
+    world.lose_switch("it went".to_owned());
+    assert!(world.plan().is_none());
+    assert_eq!(world.problems(), ["OpenFlow: it went"]);
+    world.set_switch(known_switch());
+    assert_ne!(world.demand(), first, "a new connection may be to a switch that has forgotten");
+}
+
+#[test]
+fn only_annotated_pods_are_mirrored_unless_all_are_wished_for() {
+    let mirrored = |all| {
+        let mut world = world(all);
+        world.set_ovsdb(database(&[2, 3]));
+        let ports: Vec<_> = world.mirrored().filter_map(|port| port.ofport).collect();
+        (ports, world.mirrored_pods(), world.pods().len())
+    };
+    assert_eq!(mirrored(false), (vec![OfPort(2)], 1, 2));
+    assert_eq!(mirrored(true), (vec![OfPort(2), OfPort(3)], 2, 2));
+}
+
+#[test]
+fn the_mirror_port_must_carry_what_the_largest_pod_port_does() {
+    let mut world = world(false);
+    assert_eq!(world.demand().mtu, 1500);
+    world.set_ovsdb(database(&[2, 3]));
+    assert_eq!(world.demand().mtu, 1403, "whether it is mirrored or not");
+}
+
+#[test]
+fn what_is_wrong_with_the_mirror_port_is_told() {
+    let mut world = world(false);
+    world.set_sink(SinkState { problem: Some("it is gone".to_owned()), ..sink(None) });
+    assert_eq!(world.problems(), ["OVSDB: connecting", "OpenFlow: connecting"], "a guess only");
+    world.set_ovsdb(database(&[]));
+    assert_eq!(world.problems(), ["OpenFlow: connecting", "it is gone"]);
+}
