@@ -230,6 +230,10 @@ impl Agent {
         if let Some(switch) = self.world.switch_mut() {
             if tick.is_multiple_of(REREAD) {
                 switch.reread();
+                // Whoever is in our way may have gone, and nothing else would tell.
+                if !switch.conflicts().is_empty() {
+                    switch.rescan();
+                }
             }
             if self.rescan.is_some_and(|due| due <= now) {
                 self.rescan = None;
