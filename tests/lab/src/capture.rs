@@ -30,7 +30,7 @@ pub struct Capture<'a> {
     node: &'a Node,
     number: u32,
     wires: Vec<Wire>,
-    mirror: Sniffer,
+    mirror: Option<Sniffer>,
     marked: bool,
 }
 
@@ -57,7 +57,15 @@ impl Node {
     /// # Errors
     /// tcpdump fails, or a mark does not reach the mirror port within a minute.
     pub fn capture(&self, mirrored: &[&str]) -> Result<Capture<'_>> {
-        let mut capture = self.watch(mirrored)?;
+        self.capture_at(MIRROR, mirrored)
+    }
+
+    /// Captures as [`Self::capture`] does, with the copies taken from another interface of the host.
+    ///
+    /// # Errors
+    /// As [`Self::capture`].
+    pub fn capture_at(&self, interface: &str, mirrored: &[&str]) -> Result<Capture<'_>> {
+        let mut capture = self.watch_all(Some(interface), mirrored)?;
         capture.mark("begin")?;
         capture.marked = true;
         Ok(capture)
@@ -69,9 +77,22 @@ impl Node {
     /// # Errors
     /// tcpdump fails.
     pub fn watch(&self, pods: &[&str]) -> Result<Capture<'_>> {
+        self.watch_all(Some(MIRROR), pods)
+    }
+
+    /// Captures what Pods send and receive, and no copies.
+    ///
+    /// # Errors
+    /// tcpdump fails.
+    pub fn watch_wires(&self, pods: &[&str]) -> Result<Capture<'_>> {
+        self.watch_all(None, pods)
+    }
+
+    fn watch_all(&self, interface: Option<&str>, pods: &[&str]) -> Result<Capture<'_>> {
         let number = NEXT_CAPTURE.fetch_add(1, Ordering::Relaxed);
         let file = |what: &str| self.folder().join(format!("{number}-{what}.pcap"));
-        let mirror = Sniffer::start(self.namespace(), MIRROR, "inout", file(MIRROR))?;
+        let sniff = |name| Sniffer::start(self.namespace(), name, "inout", file(name));
+        let mirror = interface.map(sniff).transpose()?;
         let wires = pods.iter().map(|name| {
             let pod = self.pod(name);
             let sniff = |direction, what: &str| {
@@ -93,7 +114,7 @@ impl Capture<'_> {
     pub fn await_copy(&self, what: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Frame> {
         until(&format!("{what} on {MIRROR}"), || {
             self.node.alive()?;
-            Ok(self.mirror.frames()?.into_iter().find(|frame| wanted(&frame.bytes)))
+            Ok(self.copies()?.into_iter().find(|frame| wanted(&frame.bytes)))
         })
     }
 
@@ -102,7 +123,16 @@ impl Capture<'_> {
     /// # Errors
     /// The capture file cannot be read.
     pub fn copies(&self) -> Result<Vec<Frame>> {
-        self.mirror.frames()
+        self.mirror.as_ref().map_or(Ok(Vec::new()), Sniffer::frames)
+    }
+
+    /// How many frames were captured so far that a Pod received.
+    ///
+    /// # Errors
+    /// The Pod is not watched, or its capture file cannot be read.
+    pub fn received(&self, pod: &str) -> Result<usize> {
+        let wire = self.wires.iter().find(|wire| wire.pod.name() == pod);
+        Ok(wire.with_context(|| format!("{pod} is not watched"))?.received.frames()?.len())
     }
 
     /// Ends the captures.
@@ -113,7 +143,7 @@ impl Capture<'_> {
         if self.marked {
             self.mark("end")?;
         }
-        let mirror = self.mirror.stop()?;
+        let mirror = self.mirror.as_mut().map_or(Ok(Vec::new()), Sniffer::stop)?;
         let mut pods = BTreeMap::new();
         for wire in &mut self.wires {
             let (sent, received) = (wire.sent.stop()?, wire.received.stop()?);

@@ -29,6 +29,7 @@ use std::{
 
 use crate::{Result, pcap};
 
+mod kinds;
 #[cfg(test)]
 mod tests;
 

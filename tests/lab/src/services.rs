@@ -14,7 +14,7 @@ use nix::sys::socket;
 use crate::{Pod, Result, until};
 
 /// How long a peer may be silent before an exchange counts as failed; generous, for slow machines.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,6 +43,8 @@ pub const VIP_TCP_PORT: u16 = 80;
 pub const VIP_UDP_PORT: u16 = 53;
 /// TCP and UDP packets to Pod d with this destination port are rejected by an ACL.
 pub(crate) const REJECTED_PORT: u16 = 7777;
+/// A host that no Pod is.
+pub(crate) const NOBODY: u16 = 99;
 
 impl Switch {
     /// The IPv4 address of a host on this switch.

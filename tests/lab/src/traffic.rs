@@ -9,13 +9,12 @@ use anyhow::{Context as _, ensure};
 
 use crate::{
     Capture, Node, Pod, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
-    services::free, topology::REJECTED_PORT,
+    services::free,
+    topology::{NOBODY, REJECTED_PORT},
 };
 
 /// The port of broadcasts and multicasts.
 const GROUP_PORT: u16 = 5000;
-/// A host that no Pod is.
-const NOBODY: u16 = 99;
 /// A multicast group of IPv4, of the kind that is for local use.
 const GROUP4: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 /// A multicast group of IPv6, site-local and not assigned.

@@ -1,0 +1,144 @@
+//! A go-between for the agent's OpenFlow connection: it can cut the connection, and it can make the switch look older.
+
+use std::{
+    io::{Read, Write as _},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{Node, Result};
+
+/// OFPT_MULTIPART_REQUEST of OpenFlow 1.5.
+const MULTIPART_REQUEST: u8 = 18;
+/// OFPMP_FLOW_MONITOR of OpenFlow 1.5.
+const FLOW_MONITOR: [u8; 2] = [0, 16];
+/// OFPT_ERROR.
+const ERROR: u8 = 1;
+/// OFPET_BAD_REQUEST and OFPBRC_BAD_MULTIPART, which Open vSwitch calls OFPBRC_BAD_STAT: what it answers to a multipart
+/// type that it does not know (`ofperr_decode_hdrs()` in lib/ofp-msgs.c).
+const BAD_STAT: [u8; 4] = [0, 1, 0, 2];
+/// How much of a refused request an error repeats at most, in bytes.
+const REPEATED: usize = 64;
+
+/// What the switch behind a proxy can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whatever the real one can.
+    AsItIs,
+    /// All but flow monitors on OpenFlow 1.5, as Open vSwitch before 3.0.
+    WithoutMonitors,
+}
+
+/// A socket that leads to the bridge's management socket.
+#[derive(Debug)]
+pub struct Proxy {
+    path: PathBuf,
+    connections: Arc<Mutex<Vec<UnixStream>>>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Node {
+    /// Listens beside the bridge's management socket, for as long as the process lives.
+    ///
+    /// # Errors
+    /// There is a proxy of that name already.
+    pub fn proxy(&self, name: &str, peer: Peer) -> Result<Proxy> {
+        let path = self.run_folder().join(format!("{name}.proxy"));
+        let switch = self.run_folder().join("br-int.mgmt");
+        let listener = UnixListener::bind(&path)?;
+        let connections = Arc::<Mutex<Vec<UnixStream>>>::default();
+        let refused = Arc::<AtomicUsize>::default();
+        let (held, count) = (Arc::clone(&connections), Arc::clone(&refused));
+        thread::spawn(move || {
+            for agent in listener.incoming().flatten() {
+                // As long as the switch is away, an agent is sent away too.
+                let Ok(switch) = UnixStream::connect(&switch) else { continue };
+                let held = || held.lock().unwrap_or_else(PoisonError::into_inner);
+                held().extend(agent.try_clone());
+                let _ = join(agent, switch, peer, Arc::clone(&count));
+            }
+        });
+        Ok(Proxy { path, connections, refused })
+    }
+}
+
+impl Proxy {
+    /// What an agent takes as `--openflow`.
+    pub fn endpoint(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+
+    /// Cuts all connections; new ones are let through.
+    pub fn disconnect(&self) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for connection in connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many requests were refused in the switch's name.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Passes whole messages on in both directions, until one side ends.
+fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUsize>) -> Result {
+    let to_agent = Arc::new(Mutex::new(agent.try_clone()?));
+    let tell_agent = Arc::clone(&to_agent);
+    let mut from_switch = switch.try_clone()?;
+    let (mut from_agent, mut to_switch) = (agent, switch);
+    let tell = |agent: &Mutex<UnixStream>, message: &[u8]| {
+        agent.lock().unwrap_or_else(PoisonError::into_inner).write_all(message)
+    };
+    thread::spawn(move || {
+        while let Ok(message) = read_message(&mut from_switch) {
+            if tell(&tell_agent, &message).is_err() {
+                break;
+            }
+        }
+        let _ = tell_agent.lock().unwrap_or_else(PoisonError::into_inner).shutdown(Shutdown::Both);
+    });
+    thread::spawn(move || {
+        while let Ok(message) = read_message(&mut from_agent) {
+            let passed = if peer == Peer::WithoutMonitors && asks_for_monitor(&message) {
+                refused.fetch_add(1, Ordering::Relaxed);
+                tell(&to_agent, &refusal(&message))
+            } else {
+                to_switch.write_all(&message)
+            };
+            if passed.is_err() {
+                break;
+            }
+        }
+        let _ = to_switch.shutdown(Shutdown::Both);
+    });
+    Ok(())
+}
+
+/// One OpenFlow message, header and all.
+fn read_message(from: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut message = vec![0; 8];
+    from.read_exact(&mut message)?;
+    let length = u16::from_be_bytes([message[2], message[3]]);
+    message.resize(usize::from(length).max(8), 0);
+    from.read_exact(&mut message[8..])?;
+    Ok(message)
+}
+
+fn asks_for_monitor(message: &[u8]) -> bool {
+    message[1] == MULTIPART_REQUEST && message.get(8..10) == Some(&FLOW_MONITOR)
+}
+
+fn refusal(request: &[u8]) -> Vec<u8> {
+    let repeated = &request[..request.len().min(REPEATED)];
+    let length = u16::try_from(12 + repeated.len()).expect("it is a short message").to_be_bytes();
+    let header = [request[0], ERROR, length[0], length[1]];
+    [&header, &request[4..8], &BAD_STAT, repeated].concat()
+}
