@@ -98,3 +98,6 @@ impl Encoder<(u32, Message)> for Codec {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::{
 
 use flows::ofp::{FlowMod, MultipartRequest};
 use futures::{SinkExt as _, StreamExt as _, future::poll_fn};
-use tokio::time::sleep_until;
+use tokio::time::{self, sleep_until};
 use tokio_util::codec::Framed;
 
 use super::{
@@ -54,18 +54,18 @@ impl<T: Copy> Connection<T> {
             endpoint: endpoint.to_string(),
             source,
         })?;
-        let session = Session::new(Instant::now());
+        let session = Session::new(now());
         Ok(Self { session, framed: Framed::new(stream, Codec) })
     }
 
     /// Asks a question that may take several messages to answer.
     pub fn ask(&mut self, tag: T, request: MultipartRequest) {
-        self.session.ask(tag, request, Instant::now());
+        self.session.ask(tag, request, now());
     }
 
     /// Makes `changes` in one atomic bundle; returns `false` while another is under way.
     pub fn commit(&mut self, tag: T, changes: impl IntoIterator<Item = FlowMod>) -> bool {
-        self.session.commit(tag, changes, Instant::now())
+        self.session.commit(tag, changes, now())
     }
 
     /// Reads and writes until there is something to tell. Nothing is lost when the future is dropped.
@@ -78,11 +78,11 @@ impl<T: Copy> Connection<T> {
             let frame = tokio::select! {
                 frame = poll_fn(|cx| self.poll_frame(cx)) => frame?,
                 () = deadline => {
-                    self.session.handle_timeout(Instant::now())?;
+                    self.session.handle_timeout(now())?;
                     continue;
                 }
             };
-            if let Some(event) = self.session.handle_frame(&frame, Instant::now())? {
+            if let Some(event) = self.session.handle_frame(&frame, now())? {
                 return Ok(event);
             }
         }
@@ -102,4 +102,9 @@ impl<T: Copy> Connection<T> {
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// The time by tokio's clock, which a test can pause.
+fn now() -> Instant {
+    time::Instant::now().into_std()
 }

@@ -26,6 +26,9 @@ const IDLE: Duration = Duration::from_secs(5);
 const ECHO: Duration = Duration::from_secs(5);
 /// How long any other request may stay without an answer. Reading a hundred thousand flows takes a second.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Echo replies that may wait to be sent. An honest switch has one echo under way; one that asks on and on without
+/// reading the answers must not fill the memory with them.
+const ECHO_REPLIES: usize = 16;
 
 /// The only kind of bundle that is used: all or nothing, in order, as ovn-controller's.
 fn bundle_flags() -> BundleFlags {
@@ -135,6 +138,8 @@ pub struct Session<T> {
     bundle: Option<Bundle<T>>,
     next_bundle_id: u32,
     outbox: VecDeque<(u32, Message)>,
+    /// How many echo replies the outbox holds.
+    echo_replies: usize,
 }
 
 impl<T: Copy> Session<T> {
@@ -151,6 +156,7 @@ impl<T: Copy> Session<T> {
             bundle: None,
             next_bundle_id: 1,
             outbox: VecDeque::new(),
+            echo_replies: 0,
         };
         session.send(Message::Hello { versions: Some(Versions::OURS) });
         session
@@ -196,7 +202,11 @@ impl<T: Copy> Session<T> {
 
     /// The next message to put on the wire, with its xid.
     pub fn poll_transmit(&mut self) -> Option<(u32, Message)> {
-        self.outbox.pop_front()
+        let next = self.outbox.pop_front();
+        if let Some((_, Message::EchoReply(_))) = next {
+            self.echo_replies -= 1;
+        }
+        next
     }
 
     /// Whether [`Self::poll_transmit`] has something.
@@ -264,7 +274,10 @@ impl<T: Copy> Session<T> {
         };
         Ok(match message {
             Message::EchoRequest(data) => {
-                self.outbox.push_back((frame.xid, Message::EchoReply(data)));
+                if self.echo_replies < ECHO_REPLIES {
+                    self.echo_replies += 1;
+                    self.outbox.push_back((frame.xid, Message::EchoReply(data)));
+                }
                 None
             }
             Message::FeaturesReply(features) if matches!(self.phase, Phase::AwaitingFeatures) => {
@@ -360,3 +373,6 @@ impl<T: Copy> Session<T> {
         self.pending.values().map(|(_, since)| *since).chain(bundle).min()
     }
 }
+
+#[cfg(test)]
+mod tests;
