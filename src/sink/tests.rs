@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{keeper::SinkState, *};
+use super::*;
 use crate::{nic::Ipv6, ovsdb::Uuid};
 
 const BRIDGE: u128 = 1;
