@@ -27,12 +27,19 @@ pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string(value)?)
 }
 
+/// The text on one line, and harmless: names come from OVSDB, where anybody may have written anything, also what a
+/// terminal takes for a command.
+pub(super) fn line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// Rows with aligned columns, the last of which is as wide as it likes. Columns named in `right` are flush right.
 pub(super) fn table<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| line(cell))).collect();
     let widths: [usize; N] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0));
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let padding = " ".repeat(widths[column] - cell.width());
@@ -61,5 +68,11 @@ pod      packets  state
 b     1234567890
 ";
         assert_eq!(table(&rows, &[1]), expected);
+    }
+
+    #[test]
+    fn a_name_is_no_command_to_the_terminal_and_no_further_line() {
+        let rows = [["evil\u{1b}[2J\nok".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&rows, &[]), "evil\u{fffd}[2J\u{fffd}ok  x\n");
     }
 }

@@ -245,7 +245,7 @@ fn status_shows_what_is_wrong_and_still_what_it_knows() {
             "from_pod         0    0 B  its flow is missing\n",
             "to_pod           0    0 B  OVN has no flow that delivers to the port\n",
             "  the agent is not ready: the moon is full\n",
-            "see ofmirror flows --diff\n",
+            "  flows missing: 1, too many: 0; ofmirror flows --diff shows them\n",
         ] {
             assert!(status.out.contains(text), "{text}\n{}", status.out);
         }

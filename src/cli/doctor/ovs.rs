@@ -7,7 +7,7 @@ use crate::{
     nic,
     observe::Observation,
     ovsdb::{self, Bridge},
-    sink::{self, Step},
+    sink::{self, Problem, Step},
     switch::{Conflict, Watching},
 };
 
@@ -196,7 +196,19 @@ pub(super) fn nic(seen: &Observation) -> Check {
         Step::Wait(problem) => Check::failed(
             subject,
             problem.to_string(),
-            "mirror to another NIC with --mirror-iface, or mend this one",
+            match problem {
+                Problem::NoBridge(_) => "name OVN's bridge with --bridge",
+                Problem::NoLink(_) => {
+                    "run this in the node's network namespace; in a Pod: hostNetwork: true"
+                }
+                Problem::NoOfPort(_) => "is ovs-vswitchd running?",
+                Problem::Broken { .. } => {
+                    "take the port off the bridge, and the agent makes it anew"
+                }
+                Problem::OtherBridge { .. } | Problem::Unattachable(_) => {
+                    "mirror to another NIC with --mirror-iface, or free this one"
+                }
+            },
         ),
         step => Check::ok(subject, format!("{name}: the agent is still to {step}")),
     }

@@ -192,7 +192,7 @@ fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> 
     if difference != (0, 0) {
         let (missing, superfluous) = difference;
         problems.push(format!(
-            "{missing} flows are missing and {superfluous} are too many: see ofmirror flows --diff"
+            "flows missing: {missing}, too many: {superfluous}; ofmirror flows --diff shows them"
         ));
     }
     // The same flaw may be seen by the agent and from here.

@@ -19,7 +19,8 @@ pub(super) fn render(report: &Report) -> String {
     for (title, lines) in [("Wrong", &report.problems), ("Note", &report.warnings)] {
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}:\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            let lines = lines.iter().map(|line| format!("  {}\n", print::line(line)));
+            text.extend(lines);
         }
     }
     text
