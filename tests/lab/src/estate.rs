@@ -18,13 +18,28 @@ impl Node {
         self.dump_flows(crate::OURS)
     }
 
-    /// All flows of others, one a line, without counters.
+    /// All flows of others, one a line, without counters, each with its age in seconds.
     ///
     /// # Errors
     /// As [`crate::Invocation::run`].
-    pub fn foreign_flows(&self) -> Result<Vec<String>> {
-        let flows = self.dump_flows("")?;
-        Ok(flows.into_iter().filter(|flow| !flow.contains(OUR_COOKIE)).collect())
+    pub fn foreign_flows_with_age(&self) -> Result<Vec<(String, f64)>> {
+        let text = self.ofctl(&["--no-names", "dump-flows"], [])?;
+        let foreign = text.lines().map(str::trim).filter(|line| line.contains("actions="));
+        let foreign = foreign.filter(|line| !line.contains(OUR_COOKIE)).map(|line| {
+            let mut age = 0.0;
+            let mut kept = Vec::new();
+            for part in line.split(", ") {
+                match part.split_once('=') {
+                    Some(("duration", text)) => age = text.trim_end_matches('s').parse()?,
+                    Some(("n_packets" | "n_bytes" | "idle_age" | "hard_age", _)) => {}
+                    _ => kept.push(part),
+                }
+            }
+            Ok((kept.join(", "), age))
+        });
+        let mut flows = foreign.collect::<Result<Vec<_>>>()?;
+        flows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(flows)
     }
 
     /// Flows, groups and meters of the switch, and the rows of its database, one a line, without counters. It is the
