@@ -1,0 +1,180 @@
+//! The port that gets the copies: made or attached, quiet, restored, refused where the node needs the NIC.
+
+use lab::{Agent, MIRROR, Node, Peer, Result, until};
+
+const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn assert_copies_are_exact(node: &Node, nic: &str) -> Result {
+    let capture = node.capture_at(nic, &EVERYONE)?;
+    node.say_everything()?;
+    capture.finish()?.assert_exact();
+    Ok(())
+}
+
+/// What is not as it should be with a mirror port.
+fn wrong(node: &Node, nic: &str, mtu: u32) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let Ok(ofport) = node.ofport(nic) else { return Ok(vec!["no port".into()]) };
+    let Ok(link) = node.namespace().ip(["link", "show", nic]) else {
+        return Ok(vec!["no device".into()]);
+    };
+    let flags = link.split(['<', '>']).nth(1).unwrap_or_default();
+    let has = |flag| flags.split(',').any(|other| other == flag);
+    wrong.extend((!has("UP")).then(|| format!("it is down: {flags}")));
+    wrong.extend((!has("NOARP")).then(|| format!("it has ARP: {flags}")));
+    let its_mtu: u32 = link
+        .split("mtu ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap_or_default()
+        .parse()?;
+    wrong.extend((its_mtu < mtu).then(|| format!("its MTU is {its_mtu}")));
+    let addresses = node.namespace().ip(["-oneline", "address", "show", nic])?;
+    wrong.extend(addresses.lines().map(|address| format!("it has an address: {address}")));
+    let ipv6 = format!("net.ipv6.conf.{nic}.disable_ipv6");
+    let ipv6 = node.namespace().program("sysctl").args(["-n", &ipv6]).run()?;
+    wrong.extend((ipv6.trim() != "1").then(|| "it has IPv6".to_owned()));
+    // Only OpenFlow 1.0 shows it.
+    let ports = node.ofctl(&["-O", "OpenFlow10", "show"], [])?;
+    let port = ports.split(&format!(" {ofport}({nic}):")).nth(1).unwrap_or_default();
+    let config = port.lines().find(|line| line.contains("config:")).unwrap_or_default();
+    wrong.extend((!config.contains("NO_FLOOD")).then(|| format!("it is flooded to: {config}")));
+    let guard = format!("in_port={ofport} actions=drop");
+    let flows = node.our_flows()?;
+    wrong.extend(
+        (!flows.iter().any(|flow| flow.contains(&guard))).then(|| "it is not guarded".to_owned()),
+    );
+    Ok(wrong)
+}
+
+/// Waits until the mirror port is as it should be and the agent says so.
+fn await_right(node: &Node, agent: &Agent<'_>, nic: &str) -> Result {
+    let mut last = Vec::new();
+    until("the mirror port to be right", || {
+        agent.alive()?;
+        last = wrong(node, nic, 1500)?;
+        Ok((last.is_empty() && agent.is_ready()?).then_some(()))
+    })
+    .map_err(|error| error.context(format!("{last:?}\n{}", agent.log().unwrap_or_default())))
+}
+
+#[test]
+fn whatever_somebody_does_to_the_mirror_port_is_undone() -> Result {
+    let node = Node::start()?;
+    let proxy = node.proxy("cut", Peer::AsItIs)?;
+    let agent = node.agent(&["--enable-mirror", "--openflow", &proxy.endpoint()])?;
+    assert_eq!(wrong(&node, MIRROR, 1500)?, [""; 0]);
+    for harm in ["link set mirror0 down", "link set mirror0 mtu 1000", "link set mirror0 arp on"] {
+        node.namespace().ip(harm.split(' '))?;
+        await_right(&node, &agent, MIRROR)?;
+    }
+    assert_copies_are_exact(&node, MIRROR)?;
+
+    let before = node.vsctl(["get", "Interface", MIRROR, "_uuid"])?;
+    node.vsctl(["del-port", "br-int", MIRROR])?;
+    until("another mirror port", || {
+        Ok(node.vsctl(["get", "Interface", MIRROR, "_uuid"]).ok().filter(|uuid| *uuid != before))
+    })?;
+    await_right(&node, &agent, MIRROR)?;
+    assert_copies_are_exact(&node, MIRROR)?;
+
+    node.namespace().ip(["link", "del", MIRROR])?;
+    await_right(&node, &agent, MIRROR)?;
+    assert_copies_are_exact(&node, MIRROR)?;
+
+    // The switch does not tell of this one, so it is looked at again with each connection.
+    node.ofctl(&["-O", "OpenFlow10", "mod-port"], [MIRROR, "flood"])?;
+    assert!(wrong(&node, MIRROR, 1500)?[0].contains("flooded"));
+    proxy.disconnect();
+    await_right(&node, &agent, MIRROR)?;
+    agent.stop()
+}
+
+#[test]
+fn a_nic_of_the_host_is_attached_and_taken_off_again() -> Result {
+    let node = Node::start()?;
+    add_nic(&node, "nic0")?;
+    let agent = node.agent(&["--enable-mirror", "--mirror-iface=nic0"])?;
+    assert_eq!(wrong(&node, "nic0", 1500)?, [""; 0]);
+    assert!(node.vsctl(["get", "Interface", "nic0", "type"])?.trim().replace('"', "").is_empty());
+    assert_copies_are_exact(&node, "nic0-far")?;
+    agent.stop()?;
+    assert!(!node.vsctl(["list-ports", "br-int"])?.contains("nic0"));
+    assert!(node.our_flows()?.is_empty());
+    node.namespace().ip(["link", "show", "nic0"])?;
+    Ok(())
+}
+
+#[test]
+fn a_nic_that_the_node_needs_is_refused_until_it_does_not() -> Result {
+    let node = Node::start()?;
+    node.vsctl("add-br other -- set Bridge other datapath_type=netdev".split(' '))?;
+    for (number, (reason, needed, free)) in [
+        (
+            "NIC has the address 192.0.2.7/24, which the node would lose",
+            "ip address add 192.0.2.7/24 dev NIC",
+            "ip address del 192.0.2.7/24 dev NIC",
+        ),
+        (
+            "NIC carries the node's default route (0.0.0.0/0",
+            "ip route add default dev NIC",
+            "ip link set NIC down",
+        ),
+        (
+            "NIC is a port of bridge other",
+            "ovs-vsctl add-port other NIC",
+            "ovs-vsctl del-port other NIC",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let nic = format!("needed{number}");
+        let run = |command: &str| -> Result {
+            let command = command.replace("NIC", &nic);
+            match command.strip_prefix("ip ") {
+                Some(ip) => node.namespace().ip(ip.split(' ')).map(drop),
+                None => node.vsctl(command.split(' ').skip(1)).map(drop),
+            }
+        };
+        add_nic(&node, &nic)?;
+        run(needed)?;
+        let reason = reason.replace("NIC", &nic);
+        let (flows, ports) = (node.foreign_flows_with_age()?.len(), node.vsctl(["show"])?);
+
+        let agent = node.launch_agent(&["--enable-mirror", "--mirror-iface", &nic])?;
+        until(&format!("the agent to say that {reason}"), || {
+            agent.alive()?;
+            let told = agent.get("/readyz")?.filter(|answer| answer.body.contains(&reason));
+            Ok(told.map(|answer| assert_eq!(answer.status, 503)))
+        })?;
+        await_log(&agent, &reason)?;
+        assert_eq!(node.our_flows()?, [""; 0]);
+        assert_eq!(node.foreign_flows_with_age()?.len(), flows);
+        assert_eq!(node.vsctl(["show"])?, ports, "the database was changed nevertheless");
+
+        run(free)?;
+        await_right(&node, &agent, &nic)?;
+        await_log(&agent, &format!("no longer: {reason}"))?;
+        agent.stop()?;
+    }
+    Ok(())
+}
+
+/// The log tells what has lasted for a while.
+fn await_log(agent: &Agent<'_>, text: &str) -> Result {
+    until(&format!("{text} in the log"), || Ok(agent.log()?.contains(text).then_some(())))
+        .map_err(|error| error.context(agent.log().unwrap_or_default()))
+}
+
+/// A NIC of the host, with a far end where its frames arrive.
+fn add_nic(node: &Node, name: &str) -> Result {
+    let far = format!("{name}-far");
+    node.namespace().ip(["link", "add", name, "type", "veth", "peer", "name", &far])?;
+    let quiet = format!("net.ipv6.conf.{far}.disable_ipv6=1");
+    node.namespace().program("sysctl").args(["-q", "-w", &quiet]).run()?;
+    for end in [name, &far] {
+        node.namespace().ip(["link", "set", end, "up"])?;
+    }
+    Ok(())
+}
