@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flows::{marker::MarkerBits, plan::Plan};
+use flows::plan::Plan;
 use futures::FutureExt as _;
 use metrics::Metrics;
 use tokio::{
@@ -26,8 +26,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    endpoint::Endpoint,
-    health::Health,
+    health::{Health, HealthLog},
     nic::NicError,
     openflow::{
         connection::ConnectionError,
@@ -36,12 +35,13 @@ use crate::{
     },
     ovsdb,
     repair::{Refusals, Repair},
+    settings::Settings,
     sink::{
         SinkState,
-        keeper::{self, Demand, Keeper},
+        keeper::{Demand, Keeper},
     },
     switch::{Switch, Tag},
-    world::{Wish, World},
+    world::World,
 };
 
 /// How often what has no event of its own is looked at.
@@ -55,19 +55,9 @@ const BUNDLES: u32 = 100;
 /// Events that are taken in before the next look at what they change.
 const COALESCED: usize = 4096;
 
-/// What the agent is to do.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Whose packets are wanted.
-    pub wish: Wish,
-    /// Name of the mirror NIC.
-    pub nic: String,
-    /// Where OVSDB listens.
-    pub ovsdb: Endpoint,
-    /// Where the bridge speaks OpenFlow.
-    pub openflow: Endpoint,
-    /// Bits of `reg10` to mark frames with, if not those that are found free.
-    pub marker: Option<MarkerBits>,
+/// What else the agent may do, and what it leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
     /// Whether Mirror records that use the mirror port too are removed.
     pub replace_mirrors: bool,
     /// Whether flows and port stay when the agent ends.
@@ -77,6 +67,7 @@ pub struct Settings {
 /// A running agent.
 pub struct Agent {
     settings: Settings,
+    manners: Manners,
     world: World,
     ovsdb: ovsdb::Client,
     openflow: Link<Tag>,
@@ -99,28 +90,23 @@ pub struct Agent {
     started: Option<Instant>,
     metrics: Metrics,
     health: watch::Sender<Health>,
-    /// What has been logged of it.
-    logged: Health,
+    logged: HealthLog,
 }
 
 impl Agent {
     /// Starts to connect to everything. Health is told to `health` whenever it changes.
     #[must_use]
-    pub fn start(settings: Settings, metrics: Metrics, health: watch::Sender<Health>) -> Self {
+    pub fn start(
+        settings: Settings,
+        manners: Manners,
+        metrics: Metrics,
+        health: watch::Sender<Health>,
+    ) -> Self {
         let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
-        let keeper = Keeper::new(
-            keeper::Settings {
-                bridge: settings.wish.bridge.clone(),
-                nic: settings.nic.clone(),
-                openflow: settings.openflow.clone(),
-                replace_mirrors: settings.replace_mirrors,
-            },
-            ovsdb.clone(),
-            states,
-        );
+        let keeper = Keeper::new(settings.clone(), manners.replace_mirrors, ovsdb.clone(), states);
         let keeper = tokio::spawn(keeper.run(demanded));
         Self {
             world: World::new(settings.wish.clone()),
@@ -140,8 +126,9 @@ impl Agent {
             started: Some(Instant::now()),
             metrics,
             health,
-            logged: Health::default(),
+            logged: HealthLog::default(),
             settings,
+            manners,
         }
     }
 
@@ -241,11 +228,7 @@ impl Agent {
             }
         }
         self.send_requests();
-        // Not sooner, as most troubles pass by themselves: at the start everything is missing for a moment.
-        let health = self.health.borrow();
-        health.log_news(&self.logged);
-        self.logged.clone_from(&health);
-        drop(health);
+        self.logged.look(&self.health.borrow());
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
         self.refusals.expire(now) || rested || lacking

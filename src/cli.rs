@@ -12,9 +12,9 @@ use ::flows::marker::MarkerBits;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 use crate::{
-    agent::Settings,
     endpoint::Endpoint,
     observe::{self, Observation},
+    settings::Settings,
     world::Wish,
 };
 
@@ -130,20 +130,12 @@ impl Node {
 
     /// Looks at everything once, without changing anything.
     fn observe(&self) -> anyhow::Result<Observation> {
-        let PodSource::Ovsdb = self.pod_source;
-        let settings = observe::Settings {
-            wish: Wish { bridge: self.bridge.clone(), all: self.enable_mirror },
-            nic: self.mirror_iface.clone(),
-            ovsdb: self.ovsdb(),
-            openflow: self.openflow(),
-            marker: self.marker_bits.0,
-            agent: self.metrics_addr.0,
-        };
+        let look = observe::observe(self.settings(), self.metrics_addr.0, observe::LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(observe::observe(settings, observe::LIMIT)))
+        Ok(runtime.block_on(look))
     }
 
-    fn settings(&self, replace_mirrors: bool, keep_on_exit: bool) -> Settings {
+    fn settings(&self) -> Settings {
         let PodSource::Ovsdb = self.pod_source;
         Settings {
             wish: Wish { bridge: self.bridge.clone(), all: self.enable_mirror },
@@ -151,8 +143,6 @@ impl Node {
             ovsdb: self.ovsdb(),
             openflow: self.openflow(),
             marker: self.marker_bits.0,
-            replace_mirrors,
-            keep_on_exit,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How the agent is, for probes and people.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -16,17 +18,58 @@ pub struct Health {
     pub rejected: Vec<String>,
 }
 
-impl Health {
-    /// Logs what is new since `before`.
-    pub fn log_news(&self, before: &Self) {
-        for problem in self.problems.iter().filter(|problem| !before.problems.contains(problem)) {
-            warn!("{problem}");
-        }
-        for solved in before.problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            info!("no longer: {solved}");
-        }
-        for rejected in self.rejected.iter().filter(|port| !before.rejected.contains(port)) {
-            warn!("not mirrored: {rejected}");
-        }
+/// What has been logged of the agent's health.
+#[derive(Debug, Default)]
+pub struct HealthLog {
+    last: Health,
+    problems: BTreeSet<String>,
+    rejected: BTreeSet<String>,
+}
+
+impl HealthLog {
+    /// Logs what has come and what has gone. What isn't there at two calls in a row is not worth a line: at the start,
+    /// and whenever OVN starts anew, everything is missing for a moment.
+    pub fn look(&mut self, now: &Health) {
+        let (come, gone) = news(&mut self.problems, &self.last.problems, &now.problems);
+        come.iter().for_each(|problem| warn!("{problem}"));
+        gone.iter().for_each(|problem| info!("no longer: {problem}"));
+        let (come, gone) = news(&mut self.rejected, &self.last.rejected, &now.rejected);
+        come.iter().for_each(|rejected| warn!("not mirrored: {rejected}"));
+        gone.iter().for_each(|rejected| info!("no longer: {rejected}"));
+        self.last.clone_from(now);
+    }
+}
+
+/// Brings `known` up to date, and returns what was added to it and removed from it.
+fn news(
+    known: &mut BTreeSet<String>,
+    last: &[String],
+    now: &[String],
+) -> (Vec<String>, Vec<String>) {
+    let lasting: BTreeSet<_> = now.iter().filter(|text| last.contains(text)).cloned().collect();
+    let come = lasting.difference(known).cloned().collect();
+    let gone = known.iter().filter(|text| !now.contains(text)).cloned().collect();
+    known.retain(|text| now.contains(text));
+    known.extend(lasting);
+    (come, gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_lasts_is_told_and_its_end_too() {
+        let mut known = BTreeSet::new();
+        let (a, none) = (texts(&["a"]), texts(&[]));
+        assert_eq!(news(&mut known, &none, &a), (none.clone(), none.clone()), "it may pass");
+        assert_eq!(news(&mut known, &a, &a), (a.clone(), none.clone()), "it lasts");
+        assert_eq!(news(&mut known, &a, &a), (none.clone(), none.clone()), "no news");
+        assert_eq!(news(&mut known, &a, &none), (none.clone(), a.clone()), "it is over");
+        assert_eq!(news(&mut known, &none, &none), (none.clone(), none));
     }
 }

@@ -11,6 +11,7 @@ pub mod openflow;
 pub mod ovsdb;
 pub mod pods;
 pub mod repair;
+pub mod settings;
 pub mod sink;
 pub mod switch;
 pub mod world;

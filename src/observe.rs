@@ -10,7 +10,6 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use flows::{
     diff::{Change, diff},
-    marker::MarkerBits,
     model::{Flow, FlowKey},
     ofp::{Features, FlowDesc, MultipartReply},
     plan::{Plan, Reason},
@@ -23,30 +22,14 @@ use crate::{
     nic::{self, Link},
     openflow::{connection::Connection, session::Event},
     ovsdb::{self, ConnectionError},
+    settings::Settings,
     sink::{self, Facts, SinkState, Step},
     switch::{Switch, Tag},
-    world::{Wish, World},
+    world::World,
 };
 
 /// How long each source may stay silent.
 pub const LIMIT: Duration = Duration::from_secs(2);
-
-/// Where to look, and what is wished for.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Whose packets are wanted.
-    pub wish: Wish,
-    /// Name of the mirror NIC.
-    pub nic: String,
-    /// Where OVSDB listens.
-    pub ovsdb: Endpoint,
-    /// Where the bridge speaks OpenFlow.
-    pub openflow: Endpoint,
-    /// Bits of `reg10` to mark frames with, if not those that are found free.
-    pub marker: Option<MarkerBits>,
-    /// Where the agent tells how it is; not asked if there is none.
-    pub agent: Option<SocketAddr>,
-}
 
 /// What was seen.
 pub struct Observation {
@@ -59,8 +42,8 @@ pub struct Observation {
     pub flows: Vec<FlowDesc>,
     /// The flows that the switch should have; none as long as something is unknown that they depend on.
     pub plan: Option<Plan>,
-    /// What the agent says of itself; none if it was not asked.
-    pub agent: Option<Readiness>,
+    /// Where the agent was asked how it is, and what it says; none if it was not asked.
+    pub agent: Option<(SocketAddr, Readiness)>,
 }
 
 /// How the flows that the switch has differ from those that it should have; in the order of [`Observation::flows`].
@@ -72,14 +55,18 @@ pub struct Difference {
     pub superfluous: Vec<Flow>,
 }
 
-/// Looks once. No source may stay silent for longer than `limit`.
-pub async fn observe(settings: Settings, limit: Duration) -> Observation {
+/// Looks once; `agent` is where the agent tells how it is, if it is to be asked. No source may stay silent for longer than `limit`.
+pub async fn observe(
+    settings: Settings,
+    agent: Option<SocketAddr>,
+    limit: Duration,
+) -> Observation {
     let mut world = World::new(settings.wish.clone());
     let (database, link, connection, agent) = tokio::join!(
         read_database(&settings.ovsdb, limit),
         read_link(&settings.nic, limit),
         connect(&settings.openflow, limit),
-        ask_agent(settings.agent, limit),
+        ask_agent(agent, limit),
     );
     world.set_ovsdb(database);
     let mut observation = Observation { settings, world, link, flows: vec![], plan: None, agent };
@@ -262,6 +249,10 @@ async fn connect(
     }
 }
 
-async fn ask_agent(address: Option<SocketAddr>, limit: Duration) -> Option<Readiness> {
-    Some(readiness::ask(address?, limit).await)
+async fn ask_agent(
+    address: Option<SocketAddr>,
+    limit: Duration,
+) -> Option<(SocketAddr, Readiness)> {
+    let address = address?;
+    Some((address, readiness::ask(address, limit).await))
 }

@@ -20,7 +20,7 @@ const FAREWELL: Duration = Duration::from_millis(400);
 impl Agent {
     pub(super) async fn say_farewell(&mut self) {
         self.keeper.abort();
-        if self.settings.keep_on_exit {
+        if self.manners.keep_on_exit {
             info!("stopping; flows and mirror port stay, as asked");
             return;
         }

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Node;
 use crate::{
-    agent::Agent,
+    agent::{Agent, Manners},
     health::Health,
     http::{self, Service},
 };
@@ -87,8 +87,11 @@ impl Options {
             tracing::info!(%address, "serving /healthz, /readyz and /metrics");
             tokio::spawn(http::serve(listener, Service { health, metrics: metrics.clone() }));
         }
-        let settings = self.node.settings(self.replace_mirrors, self.on_exit == OnExit::Keep);
-        Agent::start(settings, metrics, sender).run(stop).await?;
+        let manners = Manners {
+            replace_mirrors: self.replace_mirrors,
+            keep_on_exit: self.on_exit == OnExit::Keep,
+        };
+        Agent::start(self.node.settings(), manners, metrics, sender).run(stop).await?;
         Ok(())
     }
 

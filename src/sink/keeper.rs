@@ -10,29 +10,16 @@ use tokio::{
 
 use super::{Facts, OWNER, SinkState, Step, mirrors, next_step};
 use crate::{
-    endpoint::Endpoint,
     nic::{self, NicError},
     openflow::no_flood::{NoFloodError, set_no_flood},
     ovsdb::{self, OvsdbError, mirror_port},
+    settings::Settings,
 };
 
 /// How often the NIC is looked at without a reason: the kernel does not tell of every change.
 const LOOK: Duration = Duration::from_secs(60);
 /// Pause after a step that failed, and before our port is removed: its device may be about to appear.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// What the mirror port is to be like.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Name of the bridge that Pods are on.
-    pub bridge: String,
-    /// Name of the mirror NIC.
-    pub nic: String,
-    /// Where the switch speaks OpenFlow.
-    pub openflow: Endpoint,
-    /// Whether Mirror records that use the port too are removed.
-    pub replace_mirrors: bool,
-}
 
 /// What the mirror port must adapt to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +45,8 @@ enum StepError {
 /// Keeps the mirror port ready.
 pub struct Keeper {
     settings: Settings,
+    /// Whether Mirror records that use the port too are removed.
+    replace_mirrors: bool,
     ovsdb: ovsdb::Client,
     states: watch::Sender<SinkState>,
     /// The port that is kept free of floods, and the connection by which that was said.
@@ -73,8 +62,13 @@ enum Progress {
 impl Keeper {
     /// A keeper that tells how the port is to `states`.
     #[must_use]
-    pub fn new(settings: Settings, ovsdb: ovsdb::Client, states: watch::Sender<SinkState>) -> Self {
-        Self { settings, ovsdb, states, quieted: None }
+    pub fn new(
+        settings: Settings,
+        replace_mirrors: bool,
+        ovsdb: ovsdb::Client,
+        states: watch::Sender<SinkState>,
+    ) -> Self {
+        Self { settings, replace_mirrors, ovsdb, states, quieted: None }
     }
 
     /// Keeps the port as `demands` say. Ends when the agent does, or by being dropped.
@@ -114,7 +108,7 @@ impl Keeper {
     ) -> Result<Progress, StepError> {
         let link = nic::observe(&self.settings.nic).await?;
         let facts = Facts {
-            bridge: &self.settings.bridge,
+            bridge: &self.settings.wish.bridge,
             nic: &self.settings.nic,
             snapshot,
             link: link.as_ref(),
@@ -127,9 +121,7 @@ impl Keeper {
                 self.keep_floods_off(*port).await?;
                 self.quieted = Some((*port, switch));
             }
-            (Step::Done(_), _)
-                if self.settings.replace_mirrors && mirrors(&facts).next().is_some() =>
-            {
+            (Step::Done(_), _) if self.replace_mirrors && mirrors(&facts).next().is_some() => {
                 self.replace_mirrors(&facts).await?;
             }
             // Without its switch a port has no device; that is no reason to make it anew.
@@ -138,7 +130,7 @@ impl Keeper {
                 return Ok(Progress::Settled);
             }
             (Step::Create(bridge, kind), _) => {
-                let (nic, bridge_name) = (&self.settings.nic, &self.settings.bridge);
+                let (nic, bridge_name) = (&self.settings.nic, &self.settings.wish.bridge);
                 tracing::info!(nic, bridge = bridge_name, ?kind, "making the mirror port");
                 let port = mirror_port::NewPort {
                     name: nic.clone(),

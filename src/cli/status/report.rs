@@ -1,6 +1,9 @@
 //! What `ofmirror status` tells, in fields with stable names.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::SocketAddr,
+};
 
 use flows::{
     model::{Cookie, Flow, FlowCounters, OfPort, Purpose},
@@ -128,7 +131,7 @@ impl Report {
                     .and_then(|switch| switch.marker())
                     .map(|bits| [bits.copied, bits.delivered]),
             },
-            agent: seen.agent.as_ref().map(|agent| Agent::of(seen, agent)),
+            agent: seen.agent.as_ref().map(Agent::of),
             nic: Nic::of(seen),
             flows: difference.as_ref().map(|difference| Flows {
                 desired: seen.plan.as_ref().map_or(0, |plan| plan.flows.len()),
@@ -149,14 +152,13 @@ impl Report {
 }
 
 impl Agent {
-    fn of(seen: &Observation, readiness: &Readiness) -> Self {
+    fn of((address, readiness): &(SocketAddr, Readiness)) -> Self {
         let (reachable, ready, reasons) = match readiness {
             Readiness::Ready => (true, true, vec![]),
             Readiness::NotReady(reasons) => (true, false, reasons.clone()),
             Readiness::Unreachable(reason) => (false, false, vec![reason.clone()]),
         };
-        let address = seen.settings().agent.map_or_else(String::new, |address| address.to_string());
-        Self { address, reachable, ready, reasons }
+        Self { address: address.to_string(), reachable, ready, reasons }
     }
 }
 
@@ -175,7 +177,7 @@ impl Nic {
 
 fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> {
     let mut problems = seen.world.problems();
-    match &seen.agent {
+    match seen.agent.as_ref().map(|(_, readiness)| readiness) {
         Some(Readiness::Unreachable(reason)) => {
             problems.push(format!("the agent does not answer: {reason}"));
         }
