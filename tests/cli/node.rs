@@ -233,6 +233,7 @@ fn status_shows_what_is_wrong_and_still_what_it_knows() {
         node.quiet();
         node.install();
         node.ovs.ofctl("OpenFlow15", "del-flows", &["cookie=0x6f666d7210000002/-1"]);
+        // It takes our copying flow along, which is as specific and more.
         node.ovs.ofctl("OpenFlow15", "del-flows", &["table=65,reg15=2,metadata=1"]);
         node.health.send_replace(Health {
             problems: vec!["the moon is full".to_owned()],
@@ -245,7 +246,7 @@ fn status_shows_what_is_wrong_and_still_what_it_knows() {
             "from_pod         0    0 B  its flow is missing\n",
             "to_pod           0    0 B  OVN has no flow that delivers to the port\n",
             "  the agent is not ready: the moon is full\n",
-            "  flows missing: 1, too many: 0; ofmirror flows --diff shows them\n",
+            "  flows missing: 1, too many: 3; ofmirror flows --diff shows them\n",
         ] {
             assert!(status.out.contains(text), "{text}\n{}", status.out);
         }
