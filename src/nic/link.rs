@@ -71,6 +71,15 @@ pub struct Ipv6 {
     pub link_local: Vec<Ipv6Addr>,
 }
 
+impl Link {
+    /// Whether Open vSwitch may have made it for an internal port: on the kernel datapath with its own kind of link, on
+    /// the userspace datapath as a tap.
+    #[must_use]
+    pub fn is_made_by_switch(&self) -> bool {
+        matches!(self.kind.as_deref(), Some("openvswitch" | "tun"))
+    }
+}
+
 /// The sysctl that turns IPv6 off on the link called `name` (ip-sysctl in the kernel's documentation).
 pub(super) fn disable_ipv6_path(name: &str) -> PathBuf {
     ["/proc/sys/net/ipv6/conf", name, "disable_ipv6"].iter().collect()

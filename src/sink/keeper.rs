@@ -18,7 +18,7 @@ use crate::{
 
 /// How often the NIC is looked at without a reason: the kernel does not tell of every change.
 const LOOK: Duration = Duration::from_secs(60);
-/// Pause after a step that failed, and before our port is removed: its device may be about to appear.
+/// Pause after a step that failed, and before one that is only right if things stay as they are.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the mirror port must adapt to.
@@ -129,7 +129,12 @@ impl Keeper {
                 self.publish(&facts, &step);
                 return Ok(Progress::Settled);
             }
-            (Step::Create(bridge, kind), _) => {
+            (Step::Create(bridge, kind), switch) => {
+                // The rest of a port that somebody has removed must not be taken for a NIC of the host.
+                let is_rest = link.as_ref().is_some_and(nic::Link::is_made_by_switch);
+                if is_rest && !(self.is_lasting(&facts, &step).await? && switch.is_some()) {
+                    return Ok(Progress::Again);
+                }
                 let (nic, bridge_name) = (&self.settings.nic, &self.settings.wish.bridge);
                 tracing::info!(nic, bridge = bridge_name, ?kind, "making the mirror port");
                 let port = mirror_port::NewPort {
@@ -141,11 +146,7 @@ impl Keeper {
                 self.transact(mirror_port::create_port(bridge, &port)).await?;
             }
             (Step::Remove(bridge, port), Some(_)) => {
-                self.publish(&facts, &step);
-                sleep(PAUSE).await;
-                let now = self.ovsdb.states().borrow().snapshot.clone();
-                let link = nic::observe(&self.settings.nic).await?;
-                if next_step(&Facts { snapshot: &now, link: link.as_ref(), ..facts }) == step {
+                if self.is_lasting(&facts, &step).await? {
                     let nic = &self.settings.nic;
                     tracing::warn!(nic, "the mirror port has lost its device; making it anew");
                     self.transact(mirror_port::remove_port(bridge, port, OWNER)).await?;
@@ -157,6 +158,16 @@ impl Keeper {
             (Step::Quiet(link, changes), _) => nic::apply(link, changes).await?,
         }
         Ok(Progress::Again)
+    }
+
+    /// Whether a step is the next one after a pause still. The database is ahead of the kernel: the device of a port
+    /// may be about to appear, or about to go with a port that somebody has removed.
+    async fn is_lasting(&self, facts: &Facts<'_>, step: &Step<'_>) -> Result<bool, StepError> {
+        self.publish(facts, step);
+        sleep(PAUSE).await;
+        let now = self.ovsdb.states().borrow().snapshot.clone();
+        let link = nic::observe(&self.settings.nic).await?;
+        Ok(next_step(&Facts { snapshot: &now, link: link.as_ref(), ..*facts }) == *step)
     }
 
     async fn transact(&self, operations: Vec<ovsdb::Operation>) -> Result<(), StepError> {
