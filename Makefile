@@ -1,11 +1,12 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lab lab-shell lab-down
+.PHONY: help setup build demo test bench lab lab-shell lab-down
 
 # Tests on the lab run as root in namespaces of their own, which go with the sandbox's first process.
 IN_SANDBOX := cargo --config 'target."cfg(all())".runner=["$(CURDIR)/tests/lab/sandbox"]'
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-LAB = $(AS_ROOT) "$(or $(CARGO_TARGET_DIR),target)/debug/lab"
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+LAB = $(AS_ROOT) "$(TARGET)/debug/lab"
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,9 +17,17 @@ setup:
 build: setup
 	@cargo build --workspace
 
+demo: build ## Show what ofmirror does, on a node with OVN that comes and goes, in a minute
+	@tests/lab/sandbox "$(TARGET)/debug/lab" demo
+
 test: build ## Run all tests, those on a real OVN node included
 	cargo test
 	RUST_TEST_THREADS=2 $(IN_SANDBOX) test -p lab
+
+bench: setup ## Measure how soon, how fast and how small; takes minutes, most of them for the release build
+	@cargo build --release -p ofmirror -p lab
+	@cargo bench -q -p flows --bench plan -- 10000 > "$(TARGET)/plan-and-diff.txt"
+	@tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
 
 lab: build ## Keep a node with OVN and five Pods up for work by hand
 	@$(LAB) up

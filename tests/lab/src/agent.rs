@@ -160,6 +160,11 @@ impl Agent<'_> {
         Ok(fs::read_to_string(self.daemon.log())?)
     }
 
+    /// Where it serves its health and metrics, within the node's namespace.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Its process, for measurements.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ use crate::{Frame, Namespace, Node, Pod, PodFrames, Recording, Result, pcap, unt
 /// The mirror port's name.
 pub const MIRROR: &str = "mirror0";
 
+/// What the payload of every mark begins with.
+const MARK: &str = "lab mark";
+
 /// Tells apart the captures, and thereby the marks, of one process.
 static NEXT_CAPTURE: AtomicU32 = AtomicU32::new(1);
 
@@ -40,6 +43,11 @@ struct Wire {
     pod: Pod,
     sent: Sniffer,
     received: Sniffer,
+}
+
+/// Whether a frame is a mark.
+pub(crate) fn is_mark(bytes: &[u8]) -> bool {
+    bytes.windows(MARK.len()).any(|part| part == MARK.as_bytes())
 }
 
 /// A tcpdump that runs.
@@ -180,7 +188,7 @@ impl Capture<'_> {
     }
 
     fn mark_text(&self, what: &str, pod: &str) -> String {
-        format!("lab mark {} {what} {pod}.", self.number)
+        format!("{MARK} {} {what} {pod}.", self.number)
     }
 
     /// The times of all marks of one kind, in all captures.

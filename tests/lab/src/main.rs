@@ -26,6 +26,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Show all of it on a node that comes and goes, in a minute; within the sandbox
+    Demo,
     /// What runs inside of the sandbox
     #[command(hide = true)]
     Serve,
@@ -33,7 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Args::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE
@@ -41,30 +43,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo => return Ok(lab::demo()),
         Command::Up => {
             Standing::up()?;
             let lab = std::env::current_exe()?;
             println!("{}", WELCOME.replace("LAB", &lab.display().to_string()));
-            Ok(())
         }
         Command::Down => match Standing::find()? {
-            Some(lab) => lab.down(),
-            None => {
-                println!("no lab is up");
-                Ok(())
-            }
+            Some(lab) => lab.down()?,
+            None => println!("no lab is up"),
         },
         Command::Exec { place, command } => {
             let Some(lab) = Standing::find()? else {
                 anyhow::bail!("no lab is up; try `make lab`")
             };
             let shell = ["bash".to_owned()];
-            lab.exec(&place, if command.is_empty() { &shell } else { &command })
+            lab.exec(&place, if command.is_empty() { &shell } else { &command })?;
         }
-        Command::Serve => Standing::serve(),
+        Command::Serve => Standing::serve()?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 const WELCOME: &str = "\

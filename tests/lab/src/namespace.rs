@@ -1,6 +1,6 @@
 //! A named network namespace, and doing things inside of one.
 
-use std::{fs::File, thread};
+use std::{fs::File, path::Path, thread};
 
 use anyhow::{Context as _, anyhow};
 use nix::sched::{CloneFlags, setns};
@@ -25,6 +25,11 @@ impl Namespace {
     /// The name that `ip netns` knows it by.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is (still) there.
+    pub fn exists(&self) -> bool {
+        Path::new("/run/netns").join(&self.name).exists()
     }
 
     /// A program that will run inside.

@@ -42,13 +42,23 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Frame>> {
 
 /// One line a frame, in tcpdump's words.
 pub(crate) fn describe(frames: &[&[u8]]) -> Result<Vec<String>> {
+    tcpdump(frames, &["-n", "-e", "-t"])
+}
+
+/// One short line a frame, as `tcpdump -n -t -q` has it.
+pub(crate) fn describe_briefly(frames: &[&[u8]]) -> Result<Vec<String>> {
+    tcpdump(frames, &["-n", "-t", "-q"])
+}
+
+fn tcpdump(frames: &[&[u8]], options: &[&str]) -> Result<Vec<String>> {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("lab-frames-{}-{number}.pcap", std::process::id());
     let path = std::env::temp_dir().join(name);
     let text = write(&path, frames).and_then(|()| {
         Invocation::new("tcpdump")
-            .args(["-n", "-e", "-t", "-r"])
+            .args(options.iter().copied())
+            .arg("-r")
             .arg(path.display().to_string())
             .run()
     });

@@ -37,7 +37,7 @@ pub(crate) fn schema(name: &str) -> PathBuf {
 }
 
 /// The variables that point tools at the node with this folder.
-pub(crate) fn environment(node: &Path) -> [(&'static str, String); 8] {
+pub(crate) fn environment(node: &Path) -> [(&'static str, String); 9] {
     let folder = |name: &str| node.join(name).display().to_string();
     let socket = |name: &str| format!("unix:{}", node.join("run").join(name).display());
     [
@@ -49,6 +49,7 @@ pub(crate) fn environment(node: &Path) -> [(&'static str, String); 8] {
         ("OVN_DBDIR", folder("db")),
         ("OVN_NB_DB", socket("ovnnb_db.sock")),
         ("OVN_SB_DB", socket("ovnsb_db.sock")),
+        ("OFMIRROR_OVS_RUNDIR", folder("run")),
     ]
 }
 
