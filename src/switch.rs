@@ -78,6 +78,10 @@ pub struct Switch {
     requests: VecDeque<(Tag, MultipartRequest)>,
     /// Questions that have been put and not been answered yet.
     outstanding: usize,
+    /// Whether it has been told what to follow.
+    followed: bool,
+    /// Whether all that was asked at first has been answered.
+    known: bool,
 }
 
 impl Switch {
@@ -96,6 +100,8 @@ impl Switch {
             guarded: None,
             requests: VecDeque::new(),
             outstanding: 0,
+            followed: false,
+            known: false,
         };
         switch.rescan();
         switch
@@ -127,10 +133,11 @@ impl Switch {
         marker.into_iter().chain(self.found.high(tables)).collect()
     }
 
-    /// Whether our flows are known as they are, so that they may be changed.
+    /// Whether our flows are known as they are, and the deliveries that they depend on, so that they may be changed.
+    /// Without the latter an agent would remove the right flows of the one before it.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.hooks.is_known()
+        self.known
     }
 
     /// Our flows as they are in the switch.
@@ -195,6 +202,8 @@ impl Switch {
         let missing = self.delivery.missing(wanted);
         let probed = self.delivery.probed().filter(|port| missing.contains(port));
         self.probe(probed.or(missing.first().copied()));
+        self.followed = true;
+        self.note_known();
     }
 
     /// Does what is due once a second: asks for the next of `wanted` that nothing delivers to, and reads what no
@@ -230,6 +239,11 @@ impl Switch {
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
             Event::Stray(error) => tracing::warn!(%error, "the switch complains"),
         }
+        self.note_known();
+    }
+
+    fn note_known(&mut self) {
+        self.known |= self.followed && self.hooks.is_known() && self.is_settled();
     }
 
     fn handle_part(&mut self, tag: Tag, body: MultipartReply, more: bool, now: Instant) {

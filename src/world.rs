@@ -133,6 +133,9 @@ impl World {
     /// Has the switch watched where it matters: the mirror port, and the ports to which deliveries are copied.
     pub fn follow(&mut self) {
         let Ok(switch) = &mut self.switch else { return };
+        if !self.ovsdb_known || !self.sink.known {
+            return;
+        }
         switch.follow(self.sink.ofport, delivered_to(&self.taps));
     }
 

@@ -44,7 +44,9 @@ fn new(wanted: Option<MarkerBits>) -> Switch {
         capabilities: 0,
         reserved: 0,
     };
-    Switch::new(features, wanted)
+    let mut switch = Switch::new(features, wanted);
+    switch.follow(None, []);
+    switch
 }
 
 fn asked(switch: &mut Switch) -> Vec<(Tag, MultipartRequest)> {

@@ -88,6 +88,15 @@ fn known_switch() -> Switch {
     switch
 }
 
+/// The switch answers everything that is asked of it, and has nothing to tell.
+fn settle(world: &mut World) {
+    world.follow();
+    let switch = world.switch_mut().unwrap();
+    while let Some((tag, _)) = switch.poll_request() {
+        answer(switch, tag, MultipartReply::FlowMonitor(vec![]));
+    }
+}
+
 fn purposes(plan: &Plan) -> Vec<(Purpose, OfPort)> {
     plan.flows.iter().filter_map(|flow| flow.cookie.purpose()).collect()
 }
@@ -113,6 +122,9 @@ fn nothing_is_planned_until_every_source_is_known() {
     world.set_ovsdb(database(&[2]));
     world.set_sink(sink(Some(NIC)));
     world.set_switch(known_switch());
+    world.follow();
+    assert!(world.plan().is_none(), "nobody knows yet what is delivered to the port");
+    settle(&mut world);
     let plan = world.plan().unwrap();
     assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
     assert_eq!(plan.rejected.len(), 1, "nothing is known to deliver to the port");
@@ -124,6 +136,7 @@ fn without_a_mirror_port_no_flow_is_wanted_any_more() {
     world.set_ovsdb(database(&[2]));
     world.set_sink(sink(Some(NIC)));
     world.set_switch(known_switch());
+    settle(&mut world);
     world.set_sink(sink(None));
     let plan = world.plan().unwrap();
     assert_eq!((plan.flows, plan.rejected), (vec![], vec![]));
@@ -137,6 +150,7 @@ fn while_the_database_is_away_its_last_known_state_counts() {
     world.set_ovsdb(database(&[2]));
     world.set_sink(sink(Some(NIC)));
     world.set_switch(known_switch());
+    settle(&mut world);
     let before = world.plan().unwrap().flows;
     world.set_ovsdb(away(&database(&[2])));
     assert_eq!(world.plan().unwrap().flows, before);
