@@ -90,16 +90,29 @@ impl<T: Copy> Connection<T> {
 
     /// Writes what the socket takes, and reads the next frame: neither waits for the other.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, ConnectionError>> {
-        while self.session.has_output() && self.framed.poll_ready_unpin(cx)?.is_ready() {
+        let written = self.poll_write(cx);
+        // A switch may say why before it hangs up, so what it said counts before a write that failed.
+        match self.framed.poll_next_unpin(cx)? {
+            Poll::Ready(Some(frame)) => Poll::Ready(Ok(frame)),
+            Poll::Ready(None) => Poll::Ready(Err(ConnectionError::Closed)),
+            Poll::Pending => match written {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error.into())),
+            },
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), CodecError> {
+        while self.session.has_output() {
+            let Poll::Ready(ready) = self.framed.poll_ready_unpin(cx) else { break };
+            ready?;
             if let Some(message) = self.session.poll_transmit() {
                 self.framed.start_send_unpin(message)?;
             }
         }
-        let _ = self.framed.poll_flush_unpin(cx)?;
-        match self.framed.poll_next_unpin(cx)? {
-            Poll::Ready(Some(frame)) => Poll::Ready(Ok(frame)),
-            Poll::Ready(None) => Poll::Ready(Err(ConnectionError::Closed)),
-            Poll::Pending => Poll::Pending,
+        match self.framed.poll_flush_unpin(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
         }
     }
 }
