@@ -217,14 +217,14 @@ impl Agent {
         if let Some(switch) = self.world.switch_mut() {
             if tick.is_multiple_of(REREAD) {
                 switch.reread();
-                // Whoever is in our way may have gone, and nothing else would tell.
-                if !switch.conflicts().is_empty() {
-                    switch.rescan();
-                }
             }
             if self.rescan.is_some_and(|due| due <= now) {
                 self.rescan = None;
                 switch.rescan();
+            }
+            // Whoever is in our way may leave it, which nothing else would tell.
+            if self.rescan.is_none() && !switch.conflicts().is_empty() {
+                self.rescan = Some(now + RESCAN);
             }
         }
         self.send_requests();

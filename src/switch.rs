@@ -78,9 +78,7 @@ pub struct Switch {
     requests: VecDeque<(Tag, MultipartRequest)>,
     /// Questions that have been put and not been answered yet.
     outstanding: usize,
-    /// Whether it has been told what to follow.
-    followed: bool,
-    /// Whether all that was asked at first has been answered.
+    /// Whether all that had to be asked at first has been answered.
     known: bool,
 }
 
@@ -100,7 +98,6 @@ impl Switch {
             guarded: None,
             requests: VecDeque::new(),
             outstanding: 0,
-            followed: false,
             known: false,
         };
         switch.rescan();
@@ -133,8 +130,9 @@ impl Switch {
         marker.into_iter().chain(self.found.high(tables)).collect()
     }
 
-    /// Whether our flows are known as they are, and the deliveries that they depend on, so that they may be changed.
-    /// Without the latter an agent would remove the right flows of the one before it.
+    /// Whether our flows are known as they are, and each port to follow has been asked for once, so that our flows may
+    /// be changed. Before, a right flow of an earlier agent's looks needless, as the delivery that it belongs to has not
+    /// been told yet.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known
@@ -190,7 +188,8 @@ impl Switch {
         }
     }
 
-    /// Sees to it that the guard of `sink` is known, and where OVN delivers to `wanted`.
+    /// Sees to it that the guard of `sink` is known, and where OVN delivers to `wanted`. To be called after each event,
+    /// once it is known what is wanted.
     pub fn follow(&mut self, sink: Option<OfPort>, wanted: impl IntoIterator<Item = OfPort>) {
         if self.guarded != sink {
             if self.watching == Watching::Monitors {
@@ -200,10 +199,10 @@ impl Switch {
             self.guarded = sink;
         }
         let missing = self.delivery.missing(wanted);
+        let unasked = missing.iter().find(|port| !self.known && !self.delivery.was_probed(**port));
         let probed = self.delivery.probed().filter(|port| missing.contains(port));
-        self.probe(probed.or(missing.first().copied()));
-        self.followed = true;
-        self.note_known();
+        self.probe(unasked.copied().or(probed).or(missing.first().copied()));
+        self.known |= self.hooks.is_known() && self.is_settled();
     }
 
     /// Does what is due once a second: asks for the next of `wanted` that nothing delivers to, and reads what no
@@ -239,11 +238,6 @@ impl Switch {
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
             Event::Stray(error) => tracing::warn!(%error, "the switch complains"),
         }
-        self.note_known();
-    }
-
-    fn note_known(&mut self) {
-        self.known |= self.followed && self.hooks.is_known() && self.is_settled();
     }
 
     fn handle_part(&mut self, tag: Tag, body: MultipartReply, more: bool, now: Instant) {

@@ -18,10 +18,11 @@ use flows::{
 };
 use metrics::Metrics;
 use ofmirror::{
-    agent::{Agent, Settings},
+    agent::{Agent, Manners},
     endpoint::Endpoint,
     health::Health,
     openflow::{connection::ConnectionError, link::Link, session::Event},
+    settings::Settings,
     world::Wish,
 };
 use peer::{Peer, accept_and_greet, during, resident, wire};
@@ -322,10 +323,9 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
         ovsdb: Endpoint::Unix("/nonexistent/db.sock".into()),
         openflow: peer.endpoint(),
         marker: None::<MarkerBits>,
-        replace_mirrors: false,
-        keep_on_exit: true,
     };
-    (Agent::start(settings, Metrics::new(), sender).run(pending()), health)
+    let manners = Manners { replace_mirrors: false, keep_on_exit: true };
+    (Agent::start(settings, manners, Metrics::new(), sender).run(pending()), health)
 }
 
 /// A peer whose only client is the agent.

@@ -207,6 +207,9 @@ impl Keeper {
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
         self.states.send_if_modified(|state| {
             let new = SinkState::of(facts, step, state.ofport);
+            if let Some(warning) = new.warning.as_ref().filter(|_| new.warning != state.warning) {
+                tracing::warn!("{warning}");
+            }
             let changed = *state != new;
             *state = new;
             changed

@@ -16,6 +16,8 @@ pub(super) struct DeliveryWatch {
     deliveries: Deliveries,
     tables: BTreeSet<TableId>,
     probed: Option<OfPort>,
+    /// All that ever were.
+    ever_probed: BTreeSet<OfPort>,
     /// A table's flows as far as they have been read, where no monitor reports them.
     reading: Vec<Flow>,
 }
@@ -35,6 +37,11 @@ impl DeliveryWatch {
 
     pub(super) fn probe(&mut self, port: Option<OfPort>) {
         self.probed = port;
+        self.ever_probed.extend(port);
+    }
+
+    pub(super) fn was_probed(&self, port: OfPort) -> bool {
+        self.ever_probed.contains(&port)
     }
 
     /// Those of `wanted` that nothing is known to deliver to.

@@ -44,9 +44,7 @@ fn new(wanted: Option<MarkerBits>) -> Switch {
         capabilities: 0,
         reserved: 0,
     };
-    let mut switch = Switch::new(features, wanted);
-    switch.follow(None, []);
-    switch
+    Switch::new(features, wanted)
 }
 
 fn asked(switch: &mut Switch) -> Vec<(Tag, MultipartRequest)> {
@@ -111,6 +109,7 @@ fn known(flows: &[Flow]) -> Switch {
     read(&mut switch, Tag::Scan, flows);
     assert_eq!(tags(&mut switch), [Tag::Hooks]);
     initial(&mut switch, Tag::Hooks, flows);
+    switch.follow(None, []);
     assert!(switch.is_known() && switch.is_settled());
     switch
 }
@@ -125,6 +124,7 @@ fn polled(flows: &[Flow]) -> Switch {
     let requests = asked(&mut switch);
     assert!(matches!(requests[..], [(Tag::Hooks, MultipartRequest::FlowDesc(_))]), "{requests:?}");
     read(&mut switch, Tag::Hooks, flows);
+    switch.follow(None, []);
     assert!(switch.is_known() && switch.is_settled());
     switch
 }
@@ -162,8 +162,26 @@ fn all_flows_are_read_before_ours_are_watched() {
     assert!(!switch.is_known(), "what the monitor tells first is still to come");
 
     initial(&mut switch, Tag::Hooks, &[ours(2)]);
+    switch.follow(None, []);
     assert!(switch.is_known() && switch.is_settled());
     assert_eq!(observed(&switch), [2]);
+}
+
+#[test]
+fn nothing_is_known_before_each_port_to_follow_has_been_asked_for() {
+    let mut switch = new(None);
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[ours(2)]);
+    asked(&mut switch);
+    initial(&mut switch, Tag::Hooks, &[ours(2)]);
+    for port in [2, 3] {
+        switch.follow(None, [OfPort(2), OfPort(3)]);
+        assert!(!switch.is_known(), "port {port} is still to be asked for");
+        assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(port))]);
+        initial(&mut switch, Tag::Probe(OfPort(port)), &[]);
+    }
+    switch.follow(None, [OfPort(2), OfPort(3)]);
+    assert!(switch.is_known());
 }
 
 #[test]
@@ -356,6 +374,7 @@ fn bits_asked_for_that_are_taken_are_named_and_none_are_used() {
         ["other flows use bits 5 (copied) and 4 (delivered) of reg10 (of that register they use \
           0x00000010): choose others with --marker-bits, or auto"]
     );
+    switch.follow(None, []);
     assert!(switch.is_known(), "flows left by another agent can be removed");
     assert_eq!(observed(&switch), [2]);
 }

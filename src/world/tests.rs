@@ -95,6 +95,7 @@ fn settle(world: &mut World) {
     while let Some((tag, _)) = switch.poll_request() {
         answer(switch, tag, MultipartReply::FlowMonitor(vec![]));
     }
+    world.follow();
 }
 
 fn purposes(plan: &Plan) -> Vec<(Purpose, OfPort)> {
