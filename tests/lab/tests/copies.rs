@@ -1,6 +1,8 @@
 //! What is copied: each distinct frame of a mirrored Pod, once, byte for byte; and Pods notice nothing of it.
 
-use lab::{MIRROR, Node, Result, surplus};
+use std::net::IpAddr;
+
+use lab::{MIRROR, Node, PodSpec, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP4, VIP6, surplus};
 
 const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -31,6 +33,73 @@ fn pods_receive_exactly_what_they_receive_without_an_agent() -> Result {
         assert_eq!(surplus(&with[pod], frames)?, [""; 0], "{pod} has more of these");
     }
     Ok(())
+}
+
+#[test]
+fn a_service_that_talks_to_itself_is_copied_in_every_form() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let backends = ["b", "c"].map(|name| node.pod(name));
+    let servers = backends.iter().map(|backend| backend.serve(Proto::Tcp, VIP_TCP_PORT));
+    let _servers = servers.collect::<Result<Vec<_>>>()?;
+    let capture = node.capture(&["b", "c"])?;
+    for vip in [VIP4, VIP6] {
+        // Often enough that either backend gets to itself.
+        for client in backends.iter().cycle().take(16) {
+            client.exchange(Proto::Tcp, vip, VIP_TCP_PORT, 3000)?;
+        }
+    }
+    let recording = capture.finish()?;
+    recording.assert_exact();
+    // A backend takes itself for the service then: what arrives at the service's port comes from the VIP.
+    let to_itself = |frame: &lab::Frame| {
+        let bytes = &frame.bytes;
+        bytes[12..15] == [0x08, 0x00, 0x45]
+            && VIP4 == IpAddr::from([bytes[26], bytes[27], bytes[28], bytes[29]])
+            && bytes[36..38] == VIP_TCP_PORT.to_be_bytes()
+    };
+    for (name, pod) in &recording.pods {
+        assert!(pod.received.iter().any(to_itself), "{name} never got to itself");
+    }
+    agent.stop()
+}
+
+#[test]
+fn fragments_are_copied_as_they_are() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let a = node.pod("a");
+    let capture = node.capture(&["a", "b", "c"])?;
+    for to in ["b", "c"].map(|name| node.pod(name)) {
+        let _server = to.serve(Proto::Udp, 8081)?;
+        for ip in to.ips() {
+            a.exchange_datagram(ip, 8081, 4000)?;
+        }
+    }
+    capture.finish()?.assert_exact();
+    agent.stop()
+}
+
+#[test]
+fn the_mirror_port_grows_with_the_longest_frames_of_pods() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let jumbo = |name, host| PodSpec { mtu: 9000, ..PodSpec::new(name, &SWITCHES[0], host) };
+    let [f, g] = node.add_pods(&[jumbo("f", 21), jumbo("g", 22)])?.try_into().expect("two Pods");
+    lab::until("the mirror port's MTU", || {
+        let link = node.namespace().ip(["link", "show", MIRROR])?;
+        Ok((link.contains("mtu 9000 ") && agent.is_ready()?).then_some(()))
+    })?;
+    let capture = node.capture(&["f", "g"])?;
+    let _server = g.serve(Proto::Udp, 8081)?;
+    for (ip, headers) in g.ips().into_iter().zip([28, 48]) {
+        f.exchange_datagram(ip, 8081, 9000 - headers)?;
+    }
+    let recording = capture.finish()?;
+    recording.assert_exact();
+    let longest = recording.mirror.iter().filter(|frame| frame.bytes.len() == 9014);
+    assert_eq!(longest.count(), 4, "a datagram and its echo, of IPv4 and of IPv6");
+    agent.stop()
 }
 
 #[test]
