@@ -16,6 +16,7 @@
 
 mod agent;
 mod annotation;
+mod bench;
 mod capture;
 mod command;
 mod conversation;
@@ -42,6 +43,7 @@ mod traffic;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
+pub use bench::bench;
 pub use capture::{Capture, MIRROR};
 pub use command::{Invocation, Output};
 pub use conversation::{Conversation, line_of};

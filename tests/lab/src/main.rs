@@ -1,6 +1,6 @@
 //! `lab`: a whole OVN node that stays up, for work by hand.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use lab::{Result, Standing};
@@ -28,6 +28,12 @@ enum Command {
     },
     /// Show all of it on a node that comes and goes, in a minute; within the sandbox
     Demo,
+    /// Measure how soon hooks are there and back, and what the agent costs; within the sandbox
+    Bench {
+        /// What the benchmark of planning printed, to go with the rest
+        #[arg(long, value_name = "FILE")]
+        plan_and_diff: Option<PathBuf>,
+    },
     /// What runs inside of the sandbox
     #[command(hide = true)]
     Serve,
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => return Ok(lab::demo()),
+        Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
         Command::Up => {
             Standing::up()?;
             let lab = std::env::current_exe()?;

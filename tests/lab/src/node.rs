@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     thread,
 };
@@ -34,6 +34,7 @@ pub struct Node {
     daemons: Vec<(Service, Daemon)>,
     pods: Mutex<BTreeMap<String, Pod>>,
     pub(crate) next_host: AtomicU32,
+    pub(crate) next_bare: AtomicU16,
 }
 
 impl Node {
@@ -67,6 +68,7 @@ impl Node {
             daemons: Vec::new(),
             pods: Mutex::default(),
             next_host: AtomicU32::new(1),
+            next_bare: AtomicU16::new(0),
         };
         node.daemons = Service::ALL
             .into_iter()

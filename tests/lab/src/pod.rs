@@ -225,7 +225,7 @@ impl Node {
     }
 
     /// Adds `count` ports on the first switch in one transaction, each with a logical port and nothing behind it, and
-    /// waits until OVN has flows for all. They are named `bare0`, `bare1` ...
+    /// waits until OVN has flows for all. They are named `bare0`, `bare1` ..., where the next call goes on.
     ///
     /// # Errors
     /// Whatever a tool says.
@@ -233,7 +233,8 @@ impl Node {
         const FIRST_HOST: u16 = 1000;
         let mut northbound = Vec::new();
         let mut local = Vec::new();
-        for index in 0..count {
+        let first = self.next_bare.fetch_add(count, Ordering::Relaxed);
+        for index in first..first + count {
             let name = format!("bare{index}");
             let spec = PodSpec::new(&name, &crate::SWITCHES[0], FIRST_HOST + index);
             let addresses = format!("{} {}", spec.mac(), spec.switch.ip4(spec.host));
@@ -249,7 +250,7 @@ impl Node {
         self.nbctl(northbound)?;
         self.vsctl(local)?;
         self.namespace().sysctl(["net.ipv6.conf.default.disable_ipv6=0"])?;
-        self.await_ports((0..count).map(|index| format!("bare{index}.default")))
+        self.await_ports((first..first + count).map(|index| format!("bare{index}.default")))
     }
 }
 

@@ -1,0 +1,77 @@
+//! `lab bench`: how soon hooks are there and back, and what the agent costs, with many ports on one node.
+//!
+//! It measures and says whether the goals are met; missing one is no failure, as machines differ.
+
+mod machine;
+mod observer;
+mod process;
+mod samples;
+mod scenes;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use samples::Measure;
+
+use crate::Result;
+
+/// Measures everything and prints a table. `plan_and_diff` is what the benchmark of the flows crate printed.
+///
+/// # Errors
+/// Something does not work; how fast it is does not matter.
+pub fn bench(plan_and_diff: Option<&Path>) -> Result {
+    println!("{}\n", machine::describe()?);
+    let mut measures = scenes::play()?;
+    if let Some(path) = plan_and_diff {
+        let text = fs::read_to_string(path)?;
+        for (name, what) in [
+            (
+                "plan_and_diff_when_nothing_changed",
+                "plan and diff of 10,000 ports, nothing changed",
+            ),
+            ("plan_and_diff_after_a_wipe", "plan and diff of 10,000 ports, all missing"),
+        ] {
+            measures.push(Measure::new(what, "ms", [median(&text, name)?]).with_goal(10.0));
+        }
+    }
+    print!("{}", samples::table(&measures));
+    println!("\n{}", machine::load()?);
+    Ok(())
+}
+
+/// The median for 10,000 ports, in milliseconds, as divan prints it: fastest, slowest, median, mean, samples,
+/// iterations.
+fn median(text: &str, name: &str) -> Result<f64> {
+    let rows = text.lines().skip_while(|line| !line.contains(name)).skip(1);
+    let row = rows.into_iter().next().filter(|row| row.contains("10000"));
+    let row = row.with_context(|| format!("no row of {name} in:\n{text}"))?;
+    let cell = row.split(" │ ").nth(2).with_context(|| format!("no median in {row}"))?;
+    let (number, unit) = cell.trim().split_once(' ').context("a time without a unit")?;
+    let factor = match unit.trim() {
+        "s" => 1e3,
+        "ms" => 1.0,
+        "µs" => 1e-3,
+        "ns" => 1e-6,
+        other => bail!("{other} is no unit of time"),
+    };
+    Ok(number.parse::<f64>()? * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_taken_from_the_right_row() {
+        let text = "\
+plan                                   fastest       │ slowest       │ median        │ mean          │ samples │ iters
+├─ plan_and_diff_after_a_wipe                        │               │               │               │         │
+│  ╰─ 10000                            3.211 ms      │ 6.5 ms        │ 3.412 ms      │ 3.5 ms        │ 100     │ 100
+╰─ plan_and_diff_when_nothing_changed                │               │               │               │         │
+   ╰─ 10000                            2.1 ms        │ 4 ms          │ 912.5 µs      │ 2.4 ms        │ 100     │ 100
+";
+        assert_eq!(median(text, "plan_and_diff_after_a_wipe").unwrap(), 3.412);
+        assert_eq!(median(text, "plan_and_diff_when_nothing_changed").unwrap(), 0.9125);
+        assert!(median(text, "something_else").is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a process costs, by the word of the kernel (proc(5)).
+
+use std::{fs, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::Result;
+
+/// Memory, in MB (10^6 bytes).
+pub(super) struct Memory {
+    /// What is in RAM, code and libraries included.
+    pub(super) resident: f64,
+    /// The same, where what others use too counts in part.
+    pub(super) proportional: f64,
+    /// The most that ever was resident.
+    pub(super) peak: f64,
+}
+
+/// Use of the processor since the process began.
+#[derive(Clone, Copy)]
+pub(super) struct Work {
+    /// In user space and in the kernel.
+    pub(super) busy: Duration,
+    /// Times that it was taken off a processor, of its own accord or not.
+    pub(super) switches: u64,
+}
+
+impl Memory {
+    pub(super) fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let megabytes =
+            |text, name| Ok::<_, anyhow::Error>(number(text, name)? as f64 * 1024.0 / 1e6);
+        Ok(Self {
+            resident: megabytes(&status, "VmRSS:")?,
+            proportional: megabytes(&rollup, "Pss:")?,
+            peak: megabytes(&status, "VmHWM:")?,
+        })
+    }
+}
+
+impl Work {
+    pub(super) fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        // Nanoseconds on a processor come first; utime and stime only know ticks of 10 ms.
+        let statistics = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+        let busy = statistics.split(' ').next().context("an empty schedstat")?.parse()?;
+        let voluntary = number(&status, "voluntary_ctxt_switches:")?;
+        let forced = number(&status, "nonvoluntary_ctxt_switches:")?;
+        Ok(Self { busy: Duration::from_nanos(busy), switches: voluntary + forced })
+    }
+
+    /// What was done since `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { busy: self.busy - before.busy, switches: self.switches - before.switches }
+    }
+}
+
+/// The number on the line that begins with `name`.
+fn number(text: &str, name: &str) -> Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.with_context(|| format!("there is no {name}"))?.parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_works_is_seen_to_work() -> Result {
+        let pid = std::process::id();
+        let before = Work::of(pid)?;
+        let sum: u64 = (0..5_000_000_u64).map(|number| std::hint::black_box(number)).sum();
+        assert!(sum > 0);
+        assert!(Work::of(pid)?.since(before).busy > Duration::ZERO);
+        let memory = Memory::of(pid)?;
+        assert!(memory.proportional > 0.0 && memory.proportional <= memory.peak);
+        assert!(memory.resident <= memory.peak);
+        Ok(())
+    }
+}
