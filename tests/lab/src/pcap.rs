@@ -63,7 +63,10 @@ fn tcpdump(frames: &[&[u8]], options: &[&str]) -> Result<Vec<String>> {
             .run()
     });
     fs::remove_file(&path)?;
-    let lines: Vec<String> = text?.lines().map(str::to_owned).collect();
+    // What tcpdump adds on lines of their own, it indents.
+    let lines = text?;
+    let lines = lines.lines().filter(|line| !line.starts_with(char::is_whitespace));
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
     ensure!(
         lines.len() == frames.len(),
         "tcpdump explains {} of {} frames",
