@@ -40,14 +40,20 @@ impl Memory {
 }
 
 impl Work {
+    /// Of all its threads that still run.
     pub(super) fn of(pid: u32) -> Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        // Nanoseconds on a processor come first; utime and stime only know ticks of 10 ms.
-        let statistics = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-        let busy = statistics.split(' ').next().context("an empty schedstat")?.parse()?;
-        let voluntary = number(&status, "voluntary_ctxt_switches:")?;
-        let forced = number(&status, "nonvoluntary_ctxt_switches:")?;
-        Ok(Self { busy: Duration::from_nanos(busy), switches: voluntary + forced })
+        let mut work = Self { busy: Duration::ZERO, switches: 0 };
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let folder = thread?.path();
+            // Nanoseconds on a processor come first; utime and stime only know ticks of 10 ms.
+            let statistics = fs::read_to_string(folder.join("schedstat"))?;
+            let busy = statistics.split(' ').next().context("an empty schedstat")?.parse()?;
+            work.busy += Duration::from_nanos(busy);
+            let status = fs::read_to_string(folder.join("status"))?;
+            work.switches += number(&status, "voluntary_ctxt_switches:")?;
+            work.switches += number(&status, "nonvoluntary_ctxt_switches:")?;
+        }
+        Ok(work)
     }
 
     /// What was done since `before`.
@@ -71,7 +77,7 @@ mod tests {
     fn a_process_that_works_is_seen_to_work() -> Result {
         let pid = std::process::id();
         let before = Work::of(pid)?;
-        let sum: u64 = (0..5_000_000_u64).map(|number| std::hint::black_box(number)).sum();
+        let sum: u64 = (0..5_000_000_u64).map(std::hint::black_box).sum();
         assert!(sum > 0);
         assert!(Work::of(pid)?.since(before).busy > Duration::ZERO);
         let memory = Memory::of(pid)?;
