@@ -56,6 +56,13 @@ pub(crate) fn binary() -> Result<PathBuf> {
     })
 }
 
+/// `PATH` with the folder of the agent's binary in front, so that a shell finds `ofmirror`.
+pub(crate) fn path() -> Result<String> {
+    let binary = binary()?;
+    let folder = binary.parent().context("the agent's binary is in no folder")?;
+    Ok(format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default()))
+}
+
 impl Node {
     /// Starts an agent with `args` besides those that point it at this node, and waits until it is ready.
     ///

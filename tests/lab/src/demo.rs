@@ -40,13 +40,9 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     /// Runs a line by a shell on the node, where `ofmirror` asks this agent; gives its output, not shown yet.
-    fn on_node(&self, agent: Option<&Agent<'_>>, line: &str) -> Result<String> {
-        let ofmirror = agent::binary()?;
-        let folder = ofmirror.parent().map(|folder| folder.display().to_string());
-        let path = std::env::var("PATH").unwrap_or_default();
-        let shell = self.node.program("bash");
-        let shell = shell.env("PATH", format!("{}:{path}", folder.unwrap_or_default()));
-        let shell = match agent {
+    fn on_node(&self, asked: Option<&Agent<'_>>, line: &str) -> Result<String> {
+        let shell = self.node.program("bash").env("PATH", agent::path()?);
+        let shell = match asked {
             Some(agent) => shell.env("OFMIRROR_METRICS_ADDR", agent.address()),
             None => shell,
         };

@@ -81,7 +81,9 @@ The lab is up: a node with br-int under OVN; Pods a, b, e on sw1 (10.16.0.11, .1
   LAB exec node                                 a shell on the node; OVS and OVN tools work in it
   LAB exec node ovn-nbctl show
   LAB exec node ovs-ofctl -O OpenFlow15 dump-flows br-int
-  LAB exec node tcpdump -ni mirror0             once an agent has made it
+  LAB exec node ofmirror agent --enable-mirror  the agent; Ctrl-C stops it
+  LAB exec node ofmirror status --enable-mirror from another terminal, as the next ones
+  LAB exec node tcpdump -ni mirror0
   LAB exec a ping 10.17.0.13                    from Pod a to Pod c
 
 `make lab-down` removes it.";

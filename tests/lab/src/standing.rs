@@ -17,7 +17,7 @@ use nix::{
     unistd::{Pid, Uid},
 };
 
-use crate::{Node, Result, daemon::tail, sandbox, switch::environment, until};
+use crate::{Node, Result, agent, daemon::tail, sandbox, switch::environment, until};
 
 /// What the background process prints when the lab can be used.
 const READY: &str = "the lab is up";
@@ -106,6 +106,7 @@ impl Standing {
             .args(["--mount", "--net", "--pid", "--", "ip", "netns", "exec", &namespace])
             .args(command)
             .envs(environment(&Path::new(sandbox::FOLDER).join("n1")))
+            .env("PATH", agent::path()?)
             .exec();
         Err(error).context("cannot start nsenter")
     }
