@@ -30,7 +30,7 @@ enum Look {
 }
 
 impl Stage {
-    /// Standard output; with colours if somebody looks at it and did not ask for none (https://no-color.org).
+    /// Standard output; with colours if somebody looks at it and did not ask for none (<https://no-color.org>).
     pub(super) fn new() -> Self {
         let colours = stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         Self { colours, chapters: 0 }
