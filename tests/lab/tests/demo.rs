@@ -1,15 +1,22 @@
 //! The demo keeps its word: it shows everything, and its last line and exit status say whether all worked.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use lab::Result;
 
 /// The longest line that it may print, in characters.
 const WIDTH: usize = 100;
 
+/// The demo in a sandbox of its own, as `make demo` runs it.
+fn demo() -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox"));
+    command.args([env!("CARGO_BIN_EXE_lab"), "demo"]);
+    command
+}
+
 #[test]
 fn the_demo_shows_that_everything_works_and_says_so_in_its_last_line() -> Result {
-    let output = Command::new(env!("CARGO_BIN_EXE_lab")).arg("demo").output()?;
+    let output = demo().output()?;
     let said = String::from_utf8(output.stdout)?;
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{complaints}");
@@ -26,10 +33,7 @@ fn the_demo_shows_that_everything_works_and_says_so_in_its_last_line() -> Result
 
 #[test]
 fn a_demo_without_an_agent_fails_and_says_so_in_its_last_line() -> Result {
-    let demo = Command::new(env!("CARGO_BIN_EXE_lab"))
-        .arg("demo")
-        .env("OFMIRROR_BIN", "/bin/false")
-        .output()?;
+    let demo = demo().env("OFMIRROR_BIN", "/bin/false").output()?;
     assert_eq!(demo.status.code(), Some(1));
     let said = String::from_utf8(demo.stdout)?;
     let last = said.lines().last().unwrap_or_default();
