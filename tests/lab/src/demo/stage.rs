@@ -61,7 +61,7 @@ impl Stage {
     /// Shows what a program printed.
     pub(super) fn output(&self, text: &str) {
         for line in text.trim_end().lines() {
-            self.lines(None, &format!("  {line}"));
+            self.lines(None, format!("  {line}").trim_end());
         }
     }
 
@@ -93,7 +93,7 @@ impl Stage {
         for line in wrap(text, WIDTH - INDENT.len()) {
             match look {
                 Some(look) => println!("{INDENT}{}", self.painted(look, &line)),
-                None => println!("{INDENT}{line}"),
+                None => println!("{}", format!("{INDENT}{line}").trim_end()),
             }
         }
     }
