@@ -186,9 +186,11 @@ impl Node {
         let from_router = |bytes: &[u8]| bytes[6..12] == gateway;
         /// Where the type of an ICMPv6 message is, in a frame without IPv6 extension headers.
         const ICMP6_TYPE: usize = 54;
+        const ICMP6: u8 = 58;
         let icmp6 = |bytes: &[u8], kind: u8| {
             from_router(bytes)
                 && bytes[12..14] == [0x86, 0xdd]
+                && bytes[20] == ICMP6
                 && bytes.get(ICMP6_TYPE) == Some(&kind)
         };
         let asker = self.pod("c");
