@@ -389,3 +389,21 @@ fn a_bundle_within_a_bundle_is_refused() {
     body[9] = 34;
     assert_eq!(Message::decode(34, &body).unwrap_err().problem, Problem::Depth(1));
 }
+
+#[test]
+fn a_register_that_a_match_has_twice_is_refused() {
+    // reg0 by itself, and in the pair xreg0.
+    let fields = [
+        &[0x00, 0x01, 0x00, 0x04, 0, 0, 0, 2][..],
+        &[0x80, 0x01, 0x00, 0x08, 0, 0, 0, 3, 0, 0, 0, 0],
+    ];
+    for (count, expected) in [(1, None), (2, Some(Problem::Repeated))] {
+        let fields = fields[..count].concat();
+        let mut body = vec![0; 40];
+        body[24..28].fill(0xff); // no buffered packet
+        body.extend([0, 1, 0, 4 + u8::try_from(fields.len()).unwrap()]);
+        body.extend(&fields);
+        body.resize(body.len().next_multiple_of(8), 0);
+        assert_eq!(Message::decode(14, &body).err().map(|error| error.problem), expected);
+    }
+}

@@ -35,6 +35,9 @@ pub enum Problem {
     /// A number has no meaning here.
     #[error("{0:#x} has no meaning there")]
     Value(u64),
+    /// Something is there twice that may be there once.
+    #[error("it is there twice")]
+    Repeated,
     /// Bytes are left over.
     #[error("{0} bytes too many")]
     Trailing(usize),

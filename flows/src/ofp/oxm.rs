@@ -37,8 +37,16 @@ pub(crate) fn decode_match(reader: &mut Reader<'_>) -> Result<Match, DecodeError
     let mut fields = reader.part(fields_length, "match field")?;
     reader.skip(padding(length))?;
     let mut found = Vec::new();
+    let mut registers = 0_u64;
     while !fields.is_empty() {
-        take_apart(decode_field(&mut fields)?, &mut found);
+        let field = decode_field(&mut fields)?;
+        // A register twice, perhaps once in a pair, could not be put together again. The switch refuses it, too.
+        let these = registers_of(&field);
+        if registers & these != 0 {
+            return Err(fields.error(Problem::Repeated));
+        }
+        registers |= these;
+        take_apart(field, &mut found);
     }
     Ok(Match::new(found))
 }
@@ -99,6 +107,16 @@ fn pair(number: u8, value: u128, mask: u128) -> MatchField {
     let field = Field { class: field_class::PACKET_REGS, number, width: 8, experimenter: 0 };
     let mask = (mask != field.all_ones()).then_some(mask);
     MatchField::Typed { field, value, mask }
+}
+
+/// The registers that `field` matches on, a bit each.
+fn registers_of(field: &MatchField) -> u64 {
+    match field {
+        MatchField::Typed { field, .. } => field.registers().map_or(0, |(first, last)| {
+            (first..=last).fold(0, |bits, number| bits | 1 << (number % 64))
+        }),
+        MatchField::Raw(_) => 0,
+    }
 }
 
 /// Appends what `field` says of each register in it, or itself if it has none.
