@@ -107,6 +107,17 @@ impl Agent<'_> {
         .with_context(|| format!("the agent's log ends with:\n{}", tail(self.daemon.log())))
     }
 
+    /// Waits until the agent answers by HTTP, whatever it says.
+    ///
+    /// # Errors
+    /// The agent ends, or a minute passes.
+    pub fn await_listening(&self) -> Result {
+        until("the agent to listen", || {
+            self.alive()?;
+            Ok(self.get("/healthz")?.map(drop))
+        })
+    }
+
     /// Waits until `/readyz` says no.
     ///
     /// # Errors

@@ -44,11 +44,19 @@ impl Node {
     /// Outside of the sandbox, and whenever a daemon or a tool fails.
     pub fn start() -> Result<Self> {
         let node = Self::start_bare()?;
-        topology::build(&node).or_else(|error| {
-            node.alive()?;
-            Err(error)
-        })?;
+        node.populate()?;
         Ok(node)
+    }
+
+    /// Builds the topology that [`Self::start`] has, on a bare node.
+    ///
+    /// # Errors
+    /// Whatever a tool says.
+    pub fn populate(&self) -> Result {
+        topology::build(self).or_else(|error| {
+            self.alive()?;
+            Err(error)
+        })
     }
 
     /// A node with an empty `br-int` and empty OVN databases.
