@@ -1,4 +1,5 @@
-//! A go-between for the agent's OpenFlow connection: it can cut the connection, and it can make the switch look older.
+//! A go-between for the agent's OpenFlow connection: it can cut the connection, make the switch look older, and refuse
+//! a flow in its name.
 
 use std::{
     io::{Read, Write as _},
@@ -23,6 +24,10 @@ const ERROR: u8 = 1;
 /// OFPET_BAD_REQUEST and OFPBRC_BAD_MULTIPART, which Open vSwitch calls OFPBRC_BAD_STAT: what it answers to a multipart
 /// type that it does not know (`ofperr_decode_hdrs()` in lib/ofp-msgs.c).
 const BAD_STAT: [u8; 4] = [0, 1, 0, 2];
+/// OFPT_BUNDLE_ADD_MESSAGE.
+const BUNDLE_ADD: u8 = 34;
+/// OFPET_FLOW_MOD_FAILED and OFPFMFC_TABLE_FULL.
+const TABLE_FULL: [u8; 4] = [0, 5, 0, 1];
 /// How much of a refused request an error repeats at most, in bytes.
 const REPEATED: usize = 64;
 
@@ -33,6 +38,23 @@ pub enum Peer {
     AsItIs,
     /// All but flow monitors on OpenFlow 1.5, as Open vSwitch before 3.0.
     WithoutMonitors,
+    /// Whatever the real one can, but the first flow with this cookie finds no room.
+    Crowded(u64),
+}
+
+impl Peer {
+    /// The error that this peer answers a message with, if it refuses it; `before` is how many it has refused.
+    fn error(self, message: &[u8], before: usize) -> Option<[u8; 4]> {
+        match self {
+            Self::AsItIs => None,
+            Self::WithoutMonitors => asks_for_monitor(message).then_some(BAD_STAT),
+            Self::Crowded(cookie) => {
+                let bears_it = || message.windows(8).any(|bytes| bytes == cookie.to_be_bytes());
+                let refused = before == 0 && message[1] == BUNDLE_ADD && bears_it();
+                refused.then_some(TABLE_FULL)
+            }
+        }
+    }
 }
 
 /// A socket that leads to the bridge's management socket.
@@ -107,11 +129,12 @@ fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUs
     });
     thread::spawn(move || {
         while let Ok(message) = read_message(&mut from_agent) {
-            let passed = if peer == Peer::WithoutMonitors && asks_for_monitor(&message) {
-                refused.fetch_add(1, Ordering::Relaxed);
-                tell(&to_agent, &refusal(&message))
-            } else {
-                to_switch.write_all(&message)
+            let passed = match peer.error(&message, refused.load(Ordering::Relaxed)) {
+                Some(error) => {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    tell(&to_agent, &refusal(&message, error))
+                }
+                None => to_switch.write_all(&message),
             };
             if passed.is_err() {
                 break;
@@ -136,9 +159,9 @@ fn asks_for_monitor(message: &[u8]) -> bool {
     message[1] == MULTIPART_REQUEST && message.get(8..10) == Some(&FLOW_MONITOR)
 }
 
-fn refusal(request: &[u8]) -> Vec<u8> {
+fn refusal(request: &[u8], error: [u8; 4]) -> Vec<u8> {
     let repeated = &request[..request.len().min(REPEATED)];
     let length = u16::try_from(12 + repeated.len()).expect("it is a short message").to_be_bytes();
     let header = [request[0], ERROR, length[0], length[1]];
-    [&header, &request[4..8], &BAD_STAT, repeated].concat()
+    [&header, &request[4..8], &error, repeated].concat()
 }

@@ -1,6 +1,6 @@
 //! What others may have put in the agent's way: it says what is wrong and does no harm, and goes on once it can.
 
-use lab::{Agent, MIRROR, Node, Result, until};
+use lab::{Agent, MIRROR, Node, Peer, Result, until};
 
 const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ALL: &str = "--enable-mirror";
@@ -170,4 +170,19 @@ fn a_bridge_that_does_not_exist_yet_is_waited_for() -> Result {
     assert!(node.hooks()?.is_empty());
     assert!(node.vsctl(["list-ports", "br-int"])?.lines().all(|port| port != MIRROR));
     Ok(())
+}
+
+#[test]
+fn a_flow_that_the_switch_refuses_is_named_and_the_others_are_installed() -> Result {
+    let node = Node::start()?;
+    let port = node.ofport(node.pod("b").interface())?;
+    let proxy = node.proxy("crowded", Peer::Crowded(0x6f66_6d72_1000_0000 | u64::from(port)))?;
+    let agent = node.launch_agent(&[ALL, "--openflow", &proxy.endpoint()])?;
+    await_complaint(&agent, "OFPFMFC_TABLE_FULL")?;
+    await_complaint(&agent, &format!("in_port={port},"))?;
+    until("all other flows", || Ok((node.unhooked()? == ["what b_h sends"]).then_some(())))?;
+    assert_eq!(proxy.refused(), 1);
+    // It gets another chance.
+    agent.await_ready()?;
+    assert_exact(&node)
 }
