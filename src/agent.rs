@@ -20,8 +20,8 @@ use futures::FutureExt as _;
 use metrics::Metrics;
 use tokio::{
     sync::watch,
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval_at},
+    task::{JoinHandle, unconstrained},
+    time::{MissedTickBehavior, interval_at, sleep},
 };
 use tracing::{info, warn};
 
@@ -52,6 +52,10 @@ const REREAD: u32 = 60;
 const RESCAN: Duration = Duration::from_secs(5);
 /// Bundles that may be sent between two ticks. Somebody who keeps removing our flows must not keep the switch busy.
 const BUNDLES: u32 = 100;
+/// How long a burst of losses may pause without being over, the least that the runtime's clock can tell; and how many
+/// pauses are waited for.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSES: usize = 10;
 /// Events that are taken in before the next look at what they change.
 const COALESCED: usize = 4096;
 
@@ -145,10 +149,7 @@ impl Agent {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                event = self.openflow.next() => {
-                    self.handle_openflow(event);
-                    self.handle_waiting();
-                }
+                event = self.openflow.next() => self.handle_burst(event).await,
                 Ok(()) = database.changed() => {
                     let state = database.borrow_and_update().clone();
                     self.world.set_ovsdb(state);
@@ -174,10 +175,28 @@ impl Agent {
         Ok(())
     }
 
-    /// Takes in what the switch has sent already, so that a burst is answered once.
+    /// Takes in an event and what the switch has sent already, so that a burst is answered once. Whoever takes flows of ours takes
+    /// many, which the switch tells in many messages: a pause shows whether that was all.
+    async fn handle_burst(&mut self, first: Result<Event<Tag>, ConnectionError>) {
+        let lost =
+            |world: &World| world.switch().ok().and_then(Switch::loss).map_or(0, |loss| loss.flows);
+        let mut before = lost(&self.world);
+        self.handle_openflow(first);
+        for _ in 0..PAUSES {
+            self.handle_waiting();
+            let now = lost(&self.world);
+            if now <= before {
+                return;
+            }
+            before = now;
+            sleep(PAUSE).await;
+        }
+    }
+
     fn handle_waiting(&mut self) {
         for _ in 0..COALESCED {
-            let Some(event) = self.openflow.next().now_or_never() else { return };
+            // Not to be told that nothing is there only because the runtime wants others to have a turn.
+            let Some(event) = unconstrained(self.openflow.next()).now_or_never() else { return };
             self.handle_openflow(event);
         }
     }
