@@ -24,7 +24,8 @@ const ERROR: u8 = 1;
 /// OFPET_BAD_REQUEST and OFPBRC_BAD_MULTIPART, which Open vSwitch calls OFPBRC_BAD_STAT: what it answers to a multipart
 /// type that it does not know (`ofperr_decode_hdrs()` in lib/ofp-msgs.c).
 const BAD_STAT: [u8; 4] = [0, 1, 0, 2];
-/// OFPT_BUNDLE_ADD_MESSAGE.
+/// OFPT_BUNDLE_CONTROL and OFPT_BUNDLE_ADD_MESSAGE.
+const BUNDLE_CONTROL: u8 = 33;
 const BUNDLE_ADD: u8 = 34;
 /// OFPET_FLOW_MOD_FAILED and OFPFMFC_TABLE_FULL.
 const TABLE_FULL: [u8; 4] = [0, 5, 0, 1];
@@ -40,13 +41,15 @@ pub enum Peer {
     WithoutMonitors,
     /// Whatever the real one can, but the first flow with this cookie finds no room.
     Crowded(u64),
+    /// Whatever the real one can, but the first connection's bundles are lost.
+    Forgetful,
 }
 
 impl Peer {
     /// The error that this peer answers a message with, if it refuses it; `before` is how many it has refused.
     fn error(self, message: &[u8], before: usize) -> Option<[u8; 4]> {
         match self {
-            Self::AsItIs => None,
+            Self::AsItIs | Self::Forgetful => None,
             Self::WithoutMonitors => asks_for_monitor(message).then_some(BAD_STAT),
             Self::Crowded(cookie) => {
                 let bears_it = || message.windows(8).any(|bytes| bytes == cookie.to_be_bytes());
@@ -128,7 +131,14 @@ fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUs
         let _ = tell_agent.lock().unwrap_or_else(PoisonError::into_inner).shutdown(Shutdown::Both);
     });
     thread::spawn(move || {
+        let mut forgets = false;
         while let Ok(message) = read_message(&mut from_agent) {
+            if peer == Peer::Forgetful && [BUNDLE_CONTROL, BUNDLE_ADD].contains(&message[1]) {
+                forgets |= refused.fetch_add(1, Ordering::Relaxed) == 0;
+                if forgets {
+                    continue;
+                }
+            }
             let passed = match peer.error(&message, refused.load(Ordering::Relaxed)) {
                 Some(error) => {
                     refused.fetch_add(1, Ordering::Relaxed);

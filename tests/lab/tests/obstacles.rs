@@ -186,3 +186,21 @@ fn a_flow_that_the_switch_refuses_is_named_and_the_others_are_installed() -> Res
     agent.await_ready()?;
     assert_exact(&node)
 }
+
+#[test]
+fn an_agent_whose_changes_the_switch_does_not_answer_is_not_ready() -> Result {
+    let node = Node::start()?;
+    let proxy = node.proxy("forgetful", Peer::Forgetful)?;
+    let agent = node.launch_agent(&[ALL, "--openflow", &proxy.endpoint()])?;
+    agent.await_listening()?;
+    agent.honest_during(&node, |witness| {
+        witness.without("flows are not all installed yet", || {
+            until("a bundle", || Ok((proxy.refused() > 0).then_some(())))?;
+            assert!(node.hooks()?.is_empty());
+            Ok(())
+        })?;
+        proxy.disconnect();
+        agent.await_ready()
+    })?;
+    assert_exact(&node)
+}
