@@ -272,6 +272,9 @@ impl Agent {
         while let Some((tag, request)) = switch.poll_request() {
             connection.ask(tag, request);
         }
+        while let Some(message) = switch.poll_message() {
+            connection.tell(message);
+        }
     }
 
     fn send_repair(&mut self) {

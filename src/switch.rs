@@ -8,7 +8,7 @@
 //! 3. **Re-read**: now and then our flows are read again, in case a report was missed.
 //!
 //! Open vSwitch before 3.0 has no flow monitors on OpenFlow 1.5: there, everything watched is read again at each
-//! [`Switch::handle_tick`] instead.
+//! [`Switch::handle_tick`] instead, and our flows also when the switch says that it removed one.
 
 mod ask;
 mod delivery;
@@ -22,7 +22,7 @@ use flows::{
     diff::{Change, Observed},
     marker::MarkerBits,
     model::{Flow, OfPort, TableId},
-    ofp::{Features, FlowUpdate, MultipartReply, MultipartRequest},
+    ofp::{Features, FlowUpdate, Message, MultipartReply, MultipartRequest},
 };
 pub use hooks::Loss;
 pub use scan::Conflict;
@@ -76,6 +76,8 @@ pub struct Switch {
     delivery: DeliveryWatch,
     guarded: Option<OfPort>,
     requests: VecDeque<(Tag, MultipartRequest)>,
+    /// What is to be said without expecting an answer.
+    messages: VecDeque<Message>,
     /// Questions that have been put and not been answered yet.
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
@@ -97,6 +99,7 @@ impl Switch {
             delivery: DeliveryWatch::default(),
             guarded: None,
             requests: VecDeque::new(),
+            messages: VecDeque::new(),
             outstanding: 0,
             known: false,
         };
@@ -172,6 +175,11 @@ impl Switch {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.requests.is_empty() && self.outstanding == 0
+    }
+
+    /// What else is to be said to the switch. Whoever only looks leaves it unsaid.
+    pub fn poll_message(&mut self) -> Option<Message> {
+        self.messages.pop_front()
     }
 
     /// Reads all flows again, as others may have installed new ones.
@@ -304,6 +312,7 @@ impl Switch {
                     "the switch has no flow monitors (Open vSwitch before 3.0): its flows are read once a second instead"
                 );
                 self.watching = Watching::Polling;
+                self.messages.extend(ask::to_hear_of_removals());
                 self.requests.push_back((Tag::Hooks, ask::ours()));
                 return;
             }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use flows::ofp::{FlowMod, MultipartRequest};
+use flows::ofp::{FlowMod, Message, MultipartRequest};
 use futures::{SinkExt as _, StreamExt as _, future::poll_fn};
 use tokio::time::{self, sleep_until};
 use tokio_util::codec::Framed;
@@ -66,6 +66,11 @@ impl<T: Copy> Connection<T> {
     /// Makes `changes` in one atomic bundle; returns `false` while another is under way.
     pub fn commit(&mut self, tag: T, changes: impl IntoIterator<Item = FlowMod>) -> bool {
         self.session.commit(tag, changes, now())
+    }
+
+    /// Sends a message that the switch does not answer.
+    pub fn tell(&mut self, message: Message) {
+        self.session.tell(message);
     }
 
     /// Reads and writes until there is something to tell. Nothing is lost when the future is dropped.

@@ -3,7 +3,10 @@
 use flows::{
     marker::MarkerBits,
     model::{Cookie, Field, Match, MatchField, OfPort, TableId},
-    ofp::{FlowFilter, FlowMonitorRequest, MonitorFlags, MultipartRequest},
+    ofp::{
+        AsyncEvent, AsyncMask, AsyncRole, FlowFilter, FlowMonitorRequest, Message, MonitorFlags,
+        MultipartRequest,
+    },
 };
 
 /// Numbers of the flow monitors; that of a table's comes on top of the last.
@@ -11,6 +14,8 @@ const HOOKS: u32 = 1;
 const GUARD: u32 = 2;
 const PROBE: u32 = 3;
 const TABLE: u32 = 0x100;
+/// `OFPRR_IDLE_TIMEOUT` to `OFPRR_EVICTION`: whatever the reason (OpenFlow 1.5.1, 7.4.2).
+const FLOW_REMOVED_REASONS: u32 = 0x3f;
 
 /// Every flow.
 pub(super) fn everything() -> MultipartRequest {
@@ -69,6 +74,20 @@ pub(super) fn watch_outputs(before: Option<OfPort>, port: Option<OfPort>) -> Mul
 pub(super) fn watch_table(table: TableId) -> MultipartRequest {
     let request = FlowMonitorRequest { table, ..monitor(TABLE + u32::from(table.0)) };
     MultipartRequest::FlowMonitor(vec![request])
+}
+
+/// The switch's word when a flow of ours goes, and no other that is not asked for. The second message lets them through
+/// on a management socket, where nothing comes unasked before (OVS `ofconn_receives_async_msg`); the first sees to it
+/// that OVN's packets for its controller are not among them.
+pub(super) fn to_hear_of_removals() -> [Message; 2] {
+    let events = [
+        (AsyncEvent::PACKET_IN, 0),
+        (AsyncEvent::PORT_STATUS, 0),
+        (AsyncEvent::FLOW_REMOVED, FLOW_REMOVED_REASONS),
+    ];
+    let role = AsyncRole::PrimaryOrEqual;
+    let masks = events.map(|(event, reasons)| AsyncMask { event, role, reasons });
+    [Message::SetAsync(masks.to_vec()), Message::SetConfig { flags: 0, miss_send_len: 128 }]
 }
 
 /// Stops the monitor for what was watched before, and starts it for what is to be watched now.

@@ -1,6 +1,9 @@
 use flows::{
     model::{Action, Cookie, Field, FlowKey, Match, MatchField, Purpose},
-    ofp::{FlowDesc, FlowFlags, FlowMonitorRequest, FlowStats, OfpError, RemovedReason, Timeouts},
+    ofp::{
+        AsyncEvent, AsyncMask, FlowDesc, FlowFlags, FlowMonitorRequest, FlowRemoved, FlowStats,
+        OfpError, RemovedReason, Timeouts,
+    },
 };
 
 use super::*;
@@ -305,6 +308,25 @@ fn a_refused_reading_does_not_keep_the_next_from_being_asked() {
     refuse(&mut switch, Tag::Reread);
     assert!(switch.is_settled());
     switch.reread();
+    assert_eq!(tags(&mut switch), [Tag::Reread]);
+}
+
+#[test]
+fn without_flow_monitors_the_switch_is_to_tell_of_removals_and_ours_are_read_then() {
+    let mut switch = polled(&[ours(2)]);
+    let Some(Message::SetAsync(masks)) = switch.poll_message() else { panic!("no mask") };
+    let unmasked: Vec<_> = masks.iter().filter(|mask| mask.reasons != 0).collect();
+    assert!(matches!(unmasked[..], [AsyncMask { event: AsyncEvent::FLOW_REMOVED, .. }]));
+    assert!(matches!(switch.poll_message(), Some(Message::SetConfig { miss_send_len: 1.., .. })));
+    let Flow { key, cookie, .. } = ours(2);
+    let removed = FlowRemoved {
+        key,
+        cookie,
+        reason: RemovedReason::Delete,
+        timeouts: Timeouts::default(),
+        stats: FlowStats::default(),
+    };
+    switch.handle(Event::FlowRemoved(removed), Instant::now());
     assert_eq!(tags(&mut switch), [Tag::Reread]);
 }
 
