@@ -34,6 +34,9 @@ use {
 
 use crate::openflow::session::{Event, RequestError};
 
+/// Complaints about nothing that is known of which a connection's are logged.
+const COMPLAINTS: u32 = 20;
+
 /// What a request to the switch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
@@ -78,6 +81,7 @@ pub struct Switch {
     requests: VecDeque<(Tag, MultipartRequest)>,
     /// What is to be said without expecting an answer.
     messages: VecDeque<Message>,
+    complaints: u32,
     /// Questions that have been put and not been answered yet.
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
@@ -100,6 +104,7 @@ impl Switch {
             guarded: None,
             requests: VecDeque::new(),
             messages: VecDeque::new(),
+            complaints: 0,
             outstanding: 0,
             known: false,
         };
@@ -244,7 +249,18 @@ impl Switch {
             // The switch may tell of a removal after it has the flow again, so it is a hint and no more.
             Event::FlowRemoved(_) if self.watching == Watching::Polling => self.reread(),
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
-            Event::Stray(error) => tracing::warn!(%error, "the switch complains"),
+            Event::Stray(error) => self.handle_complaint(&error),
+        }
+    }
+
+    fn handle_complaint(&mut self, error: &RequestError) {
+        self.complaints = self.complaints.saturating_add(1);
+        match self.complaints {
+            1..COMPLAINTS => tracing::warn!(%error, "the switch complains"),
+            COMPLAINTS => {
+                tracing::warn!(%error, "the switch complains, and will not be heard again")
+            }
+            _ => {}
         }
     }
 
@@ -278,7 +294,7 @@ impl Switch {
             Tag::Scan => self.scan.look_at(&flow),
             Tag::Reread => self.hooks.reread(flow),
             Tag::Hooks => self.hooks.seen(flow),
-            Tag::Table(_) => self.delivery.read(flow),
+            Tag::Table(_) if self.watching == Watching::Polling => self.delivery.read(&flow),
             _ => self.learn_delivery(&flow),
         }
     }

@@ -162,7 +162,9 @@ fn without_open_vswitch_every_command_says_what_is_not_there() {
     assert_eq!((status.status, status.err.as_str()), (Some(1), ""));
     for text in [
         &format!("OVSDB     no answer  unix:{rundir}/db.sock\n"),
-        "\nWrong:\n  OVSDB: cannot connect: No such file or directory",
+        &format!(
+            "\nWrong:\n  OVSDB: cannot connect to unix:{rundir}/db.sock: No such file or directory"
+        ),
         &format!("\n  OpenFlow: can't connect to unix:{socket}: No such file or directory"),
     ] {
         assert!(status.out.contains(text), "{}", status.out);

@@ -10,6 +10,10 @@ use crate::model::{Action, Field, Flow, FlowKey, MatchField, OfPort, TableId};
 /// The register in which OVN keeps the logical output port.
 const OUTPORT: Field = Field::reg(15);
 
+/// The most delivery flows that are kept. A switch has at most 65,279 ports, and few have more than one: one that tells
+/// of more than this is not honest.
+const MOST: usize = 4 * 65_536;
+
 /// One flow by which OVN delivers packets to a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -95,7 +99,8 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Takes in a flow that is in the switch now; returns whether that changed anything.
+    /// Takes in a flow that is in the switch now; returns whether that changed anything. Beyond 262,144 deliveries no more
+    /// are kept.
     pub fn insert(&mut self, flow: &Flow) -> bool {
         let Some(delivery) = Delivery::of(flow) else { return self.remove(&flow.key) };
         let known = self.by_place.get(&delivery.place()).and_then(|port| self.by_port.get(port));
@@ -103,9 +108,7 @@ impl Deliveries {
             return false;
         }
         self.forget(delivery.place());
-        self.by_place.insert(delivery.place(), delivery.ofport);
-        self.by_port.entry(delivery.ofport).or_default().push(delivery);
-        true
+        self.add(delivery)
     }
 
     /// Takes note that the flow with this key is gone; returns whether that changed anything.
@@ -113,15 +116,17 @@ impl Deliveries {
         Place::of(key).is_some_and(|place| self.forget(place))
     }
 
-    /// Takes in all flows of a table; what it had before and is not among them is gone.
-    pub fn replace_table<'a>(&mut self, table: TableId, flows: impl IntoIterator<Item = &'a Flow>) {
+    /// Takes in all deliveries of a table; those that it had before and that are not among them are gone.
+    pub fn replace_table(&mut self, table: TableId, deliveries: Self) {
         let gone: Vec<_> =
             self.by_place.keys().filter(|place| place.table == table).copied().collect();
         for place in gone {
             self.forget(place);
         }
-        for flow in flows {
-            self.insert(flow);
+        for delivery in deliveries.by_port.into_values().flatten() {
+            if delivery.table == table {
+                self.add(delivery);
+            }
         }
     }
 
@@ -129,6 +134,15 @@ impl Deliveries {
     #[must_use]
     pub fn to(&self, port: OfPort) -> &[Delivery] {
         self.by_port.get(&port).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, delivery: Delivery) -> bool {
+        let room = self.by_place.len() < MOST;
+        if room {
+            self.by_place.insert(delivery.place(), delivery.ofport);
+            self.by_port.entry(delivery.ofport).or_default().push(delivery);
+        }
+        room
     }
 
     fn forget(&mut self, place: Place) -> bool {

@@ -9,6 +9,10 @@ use std::{
 
 use crate::model::{Cookie, Flow, FlowKey, Instruction};
 
+/// The most flows that are kept. A switch has at most 65,279 ports, and a port two flows of ours: one that tells of more
+/// than this is not honest.
+const MOST: usize = 4 * 65_536;
+
 /// The flows of ours that the switch has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -23,13 +27,14 @@ struct Body {
 }
 
 impl Observed {
-    /// Takes in a flow that is in the switch now; one with a foreign cookie takes the place of ours with its key.
+    /// Takes in a flow that is in the switch now; one with a foreign cookie takes the place of ours with its key. Beyond
+    /// 262,144 flows no more are kept.
     pub fn insert(&mut self, flow: Flow) {
         let Flow { key, cookie, instructions } = flow;
-        if cookie.is_ours() {
-            self.flows.insert(key, Body { cookie, instructions });
-        } else {
+        if !cookie.is_ours() {
             self.flows.remove(&key);
+        } else if self.flows.len() < MOST || self.flows.contains_key(&key) {
+            self.flows.insert(key, Body { cookie, instructions });
         }
     }
 

@@ -129,7 +129,10 @@ async fn run(
     loop {
         let mut synced_since = None;
         let error = match refuse_during(endpoint.connect(), &mut transactions).await {
-            Err(error) => Arc::new(ConnectionError::Connect(error)),
+            Err(source) => {
+                let endpoint = endpoint.clone();
+                Arc::new(ConnectionError::Connect { endpoint, source })
+            }
             Ok(stream) => {
                 let publish = |snapshot: Snapshot| {
                     if synced_since.is_none() {

@@ -5,13 +5,19 @@ use std::{io, sync::Arc, time::Duration};
 use super::{
     frame::FrameError, message::MessageError, operation::Rejection, replica::ReplicaError,
 };
+use crate::endpoint::Endpoint;
 
 /// Why there is no connection; the client tries again by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// Nobody listens, or we may not.
-    #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
+    #[error("cannot connect to {endpoint}: {source}")]
+    Connect {
+        /// Where.
+        endpoint: Endpoint,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// Reading or writing failed.
     #[error("connection lost: {0}")]
     Io(#[source] io::Error),
@@ -61,7 +67,7 @@ impl ConnectionError {
     /// The kind of error, for a metric.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Connect(_) => "connect",
+            Self::Connect { .. } => "connect",
             Self::Io(_) => "io",
             Self::Closed => "closed",
             Self::Frame(_) | Self::Message(_) | Self::Contents { .. } => "malformed",

@@ -18,8 +18,8 @@ pub(super) struct DeliveryWatch {
     probed: Option<OfPort>,
     /// All that ever were.
     ever_probed: BTreeSet<OfPort>,
-    /// A table's flows as far as they have been read, where no monitor reports them.
-    reading: Vec<Flow>,
+    /// A table's deliveries as far as they have been read, where no monitor reports them.
+    reading: Deliveries,
 }
 
 impl DeliveryWatch {
@@ -61,13 +61,12 @@ impl DeliveryWatch {
     }
 
     /// Takes in a flow of the table that is being read.
-    pub(super) fn read(&mut self, flow: Flow) {
-        self.reading.push(flow);
+    pub(super) fn read(&mut self, flow: &Flow) {
+        self.reading.insert(flow);
     }
 
     /// The table has been read: what was not there is gone.
     pub(super) fn finish_table(&mut self, table: TableId) {
-        let read = mem::take(&mut self.reading);
-        self.deliveries.replace_table(table, read.iter().filter(|flow| flow.key.table == table));
+        self.deliveries.replace_table(table, mem::take(&mut self.reading));
     }
 }
