@@ -72,7 +72,7 @@ impl Agent {
         connected("ovsdb").set(self.world.ovsdb().is_synced().into());
         metrics.ready.set(ready.into());
         metrics.flows_desired.set(desired as i64);
-        metrics.flows_installed.set((desired - self.missing) as i64);
+        metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);
         metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
         metrics.taps_rejected.reset();
         for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
