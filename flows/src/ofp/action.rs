@@ -25,22 +25,13 @@ pub(crate) fn decode_list(
     }
     let mut actions = Vec::new();
     while !reader.is_empty() {
-        reader.within(WHAT);
-        let mut header = reader.peek();
-        let kind = header.u16()?;
-        let length = usize::from(header.u16()?);
-        if length < 8 || padding(length) != 0 {
-            return Err(reader.error(Problem::Length(length)));
-        }
-        let mut whole = reader.peek();
-        let mut body = reader.part(length, WHAT)?;
-        body.skip(4)?;
+        let (kind, whole, mut body) = reader.element(WHAT)?;
         let action = match decode_known(kind, &mut body, depth)? {
             Some(action) => {
                 body.finish()?;
                 action
             }
-            None => Action::Raw(whole.take(length)?.into()),
+            None => Action::Raw(whole.into()),
         };
         actions.push(action);
     }

@@ -139,6 +139,24 @@ impl<'a> Reader<'a> {
         Ok(Self { bytes: self.take(length)?, at, what })
     }
 
+    /// The next element of a list in which each begins with a type and its length, a multiple of 8 bytes: its type, the
+    /// whole of it, and what follows type and length.
+    pub(crate) fn element(
+        &mut self,
+        what: &'static str,
+    ) -> Result<(u16, &'a [u8], Self), DecodeError> {
+        let mut header = self.within(what).peek();
+        let kind = header.u16()?;
+        let length = usize::from(header.u16()?);
+        if length < 8 || padding(length) != 0 {
+            return Err(self.error(Problem::Length(length)));
+        }
+        let mut whole = self.peek();
+        let mut body = self.part(length, what)?;
+        body.skip(4)?;
+        Ok((kind, whole.take(length)?, body))
+    }
+
     /// Everything that is left.
     pub(crate) const fn rest(&mut self) -> &'a [u8] {
         let rest = self.bytes;

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::action;
-use super::coding::{DecodeError, EncodeError, Problem, Reader, padding, set_length};
+use super::coding::{DecodeError, EncodeError, Reader, padding, set_length};
 use super::numbers::instruction_type;
 use crate::model::{Instruction, TableId};
 
@@ -13,16 +13,7 @@ const WHAT: &str = "instruction";
 pub(crate) fn decode_list(mut reader: Reader<'_>) -> Result<Vec<Instruction>, DecodeError> {
     let mut instructions = Vec::new();
     while !reader.is_empty() {
-        reader.within(WHAT);
-        let mut header = reader.peek();
-        let kind = header.u16()?;
-        let length = usize::from(header.u16()?);
-        if length < 8 || padding(length) != 0 {
-            return Err(reader.error(Problem::Length(length)));
-        }
-        let mut whole = reader.peek();
-        let mut body = reader.part(length, WHAT)?;
-        body.skip(4)?;
+        let (kind, whole, mut body) = reader.element(WHAT)?;
         instructions.push(match kind {
             instruction_type::GOTO_TABLE => {
                 let table = TableId(body.u8()?);
@@ -38,7 +29,7 @@ pub(crate) fn decode_list(mut reader: Reader<'_>) -> Result<Vec<Instruction>, De
                 body.skip(4)?;
                 Instruction::WriteActions(action::decode_list(body, 0)?)
             }
-            _ => Instruction::Raw(whole.take(length)?.into()),
+            _ => Instruction::Raw(whole.into()),
         });
     }
     Ok(instructions)
