@@ -133,6 +133,20 @@ impl Pod {
 }
 
 impl Node {
+    /// Captures all five Pods and the mirror port while [`Self::say_everything`], and demands that the copies are exact.
+    ///
+    /// # Errors
+    /// Something does not arrive, or a capture fails.
+    ///
+    /// # Panics
+    /// A frame has too few or too many copies.
+    pub fn assert_copies_are_exact(&self) -> Result {
+        let capture = self.capture(&["a", "b", "c", "d", "e"])?;
+        self.say_everything()?;
+        capture.finish()?.assert_exact();
+        Ok(())
+    }
+
     /// All kinds of traffic between the five Pods, one after the other: within a switch, routed, by the services'
     /// VIPs, IPv4 and IPv6, ICMP, TCP, UDP, ARP and ND, broadcast, multicast, frames as long as the MTU allows, rejected
     /// packets, DHCP. Whatever is sent must arrive.

@@ -14,13 +14,6 @@ fn is_on_bridge(node: &Node) -> Result<bool> {
     Ok(node.vsctl(["list-ports", "br-int"])?.lines().any(|port| port == MIRROR))
 }
 
-fn assert_exact(node: &Node) -> Result {
-    let capture = node.capture(&EVERYONE)?;
-    node.say_everything()?;
-    capture.finish()?.assert_exact();
-    Ok(())
-}
-
 /// Each flow of `before` that is still there has never been away: it counts on from where it was.
 fn assert_went_on_counting(before: &[Hook], after: &[Hook]) {
     for old in before {
@@ -95,7 +88,7 @@ fn a_pod_that_is_made_again_while_no_agent_runs_works_at_once_and_is_mirrored_by
     assert!(stale.iter().any(|hook| at_old_port(&hook)), "{stale:?}");
     assert!(stale.len() <= 2, "only the flows of one port were wrong: {stale:?}");
     assert_eq!(node.unhooked()?, Vec::<String>::new());
-    assert_exact(&node)?;
+    node.assert_copies_are_exact()?;
     next.alive()
 }
 
@@ -125,7 +118,7 @@ fn an_agent_that_is_to_keep_its_flows_leaves_a_mirror_that_works() -> Result {
     let before = node.hooks()?;
     agent.stop()?;
     assert!(is_on_bridge(&node)?);
-    assert_exact(&node)?;
+    node.assert_copies_are_exact()?;
     let after = node.hooks()?;
     assert_eq!(flows(&before), flows(&after));
     assert_went_on_counting(&before, &after);

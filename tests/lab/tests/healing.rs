@@ -2,8 +2,6 @@
 
 use lab::{Agent, Arrivals, Node, Proto, Result, Service, ensure_same, until};
 
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
-
 /// Waits until our flows are these again, and the agent knows.
 fn await_flows(node: &Node, agent: &Agent<'_>, flows: &[String]) -> Result {
     until("our flows to be as they were", || {
@@ -30,13 +28,6 @@ fn assert_losses_are_told(agent: &Agent<'_>) -> Result {
     Ok(())
 }
 
-fn assert_copies_are_exact(node: &Node) -> Result {
-    let capture = node.capture(&EVERYONE)?;
-    node.say_everything()?;
-    capture.finish()?.assert_exact();
-    Ok(())
-}
-
 #[test]
 fn all_flows_are_back_after_ovn_controller_restarted_twice_in_a_row() -> Result {
     let node = Node::start()?;
@@ -51,7 +42,7 @@ fn all_flows_are_back_after_ovn_controller_restarted_twice_in_a_row() -> Result 
     assert_eq!(node.our_flows()?, flows, "it was told before all flows were back");
     agent.await_ready()?;
     assert_losses_are_told(&agent)?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()
 }
 
@@ -89,7 +80,7 @@ fn a_restart_of_ovn_controller_under_traffic_costs_pods_no_more_than_without_an_
     let agent = node.agent(&["--enable-mirror"])?;
     restart()?;
     agent.await_ready()?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()
 }
 
@@ -112,7 +103,7 @@ fn flows_removed_by_hand_are_back_and_others_stay_untouched() -> Result {
     }
     assert_losses_are_told(&agent)?;
     assert_untouched(&node, &foreign)?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()
 }
 
@@ -140,7 +131,7 @@ fn flows_changed_by_hand_are_put_right_and_others_stay_untouched() -> Result {
     }
     assert_losses_are_told(&agent)?;
     assert_untouched(&node, &foreign)?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()
 }
 

@@ -2,7 +2,6 @@
 
 use lab::{Agent, MIRROR, Node, Peer, Result, until};
 
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ALL: &str = "--enable-mirror";
 /// Bits 26 and 27 of reg10, which the agent takes if it can.
 const USUAL_BITS: u32 = 0b11 << 26;
@@ -18,13 +17,6 @@ fn await_complaint(agent: &Agent<'_>, words: &str) -> Result {
 
 fn await_no_hooks(node: &Node) -> Result {
     until("the agent's flows to go", || Ok(node.hooks()?.is_empty().then_some(())))
-}
-
-fn assert_exact(node: &Node) -> Result {
-    let capture = node.capture(&EVERYONE)?;
-    node.say_everything()?;
-    capture.finish()?.assert_exact();
-    Ok(())
 }
 
 /// Makes the mirror port and a Mirror record that sends to it, as Kube-OVN does.
@@ -62,7 +54,7 @@ fn a_mirror_record_that_copies_to_our_nic_too_is_an_error_and_there_are_no_doubl
 
     node.vsctl(["clear", "Bridge", "br-int", "mirrors"])?;
     agent.await_ready()?;
-    assert_exact(&node)?;
+    node.assert_copies_are_exact()?;
     // One that comes later is found, too.
     add_mirror(&node, "select_all=true")?;
     await_complaint(&agent, "Mirror record \"m0\"")?;
@@ -80,7 +72,7 @@ fn a_mirror_record_on_our_nic_is_removed_if_asked_for_and_no_other() -> Result {
     )?;
     let _agent = node.agent(&[ALL, "--replace-mirrors"])?;
     assert_eq!(node.vsctl("--bare --columns=name list Mirror".split(' '))?.trim(), "other");
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }
 
 #[test]
@@ -91,7 +83,7 @@ fn a_mirror_record_that_selects_nothing_is_worth_a_warning_only() -> Result {
     let log = agent.log()?;
     let warned = log.lines().any(|line| line.contains("WARN") && line.contains("selects nothing"));
     assert!(warned, "{log}");
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }
 
 #[test]
@@ -102,7 +94,7 @@ fn bits_that_others_use_are_left_to_them() -> Result {
     let bits = bits_in_use(&node)?;
     assert_eq!(bits.count_ones(), 2, "{bits:#x}");
     assert_eq!(bits & (1 << 27), 0, "{bits:#x}");
-    assert_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()?;
 
     // Bits that were asked for and are not free are not used.
@@ -124,7 +116,7 @@ fn no_bits_left_is_an_error_until_there_are_some() -> Result {
     assert!(node.hooks()?.is_empty());
     node.ofctl(&["del-flows"], ["table=200"])?;
     agent.await_ready()?;
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }
 
 #[test]
@@ -136,7 +128,7 @@ fn a_foreign_flow_as_high_as_ours_is_named_and_left_alone() -> Result {
     assert_eq!(node.dump_flows("table=0,in_port=4000")?.len(), 1);
     node.ofctl(&["--strict", "del-flows"], ["table=0,priority=65535,in_port=4000"])?;
     agent.await_ready()?;
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }
 
 #[test]
@@ -184,7 +176,7 @@ fn a_flow_that_the_switch_refuses_is_named_and_the_others_are_installed() -> Res
     assert_eq!(proxy.refused(), 1);
     // It gets another chance.
     agent.await_ready()?;
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }
 
 #[test]
@@ -202,5 +194,5 @@ fn an_agent_whose_changes_the_switch_does_not_answer_is_not_ready() -> Result {
         proxy.disconnect();
         agent.await_ready()
     })?;
-    assert_exact(&node)
+    node.assert_copies_are_exact()
 }

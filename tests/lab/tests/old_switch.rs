@@ -2,8 +2,6 @@
 
 use lab::{Agent, Node, OURS, Peer, Result, Service, until};
 
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
-
 /// Waits until our flows are those of the Pods' ports as they are now, and the agent knows.
 fn await_hooks(node: &Node, agent: &Agent<'_>) -> Result {
     let mut ports = Vec::new();
@@ -23,13 +21,6 @@ fn await_hooks(node: &Node, agent: &Agent<'_>) -> Result {
     })
 }
 
-fn assert_copies_are_exact(node: &Node) -> Result {
-    let capture = node.capture(&EVERYONE)?;
-    node.say_everything()?;
-    capture.finish()?.assert_exact();
-    Ok(())
-}
-
 #[test]
 fn without_flow_monitors_the_flows_are_polled() -> Result {
     let node = Node::start()?;
@@ -41,7 +32,7 @@ fn without_flow_monitors_the_flows_are_polled() -> Result {
     let log = agent.log()?;
     assert_eq!(log.matches("no flow monitors (Open vSwitch before 3.0)").count(), 1, "{log}");
     assert_eq!(node.foreign_flows_with_age()?.len(), foreign.len());
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
 
     let losses = || agent.metric("ofmirror_flow_losses_total");
     let mut before = losses()?;
@@ -56,14 +47,14 @@ fn without_flow_monitors_the_flows_are_polled() -> Result {
     told()?;
     node.restart(Service::Controller)?;
     told()?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
 
     // Another port number, to which OVN delivers by another flow.
     let before = node.ofport(node.pod("e").interface())?;
     let replugged = node.replug_pod("e")?;
     assert_ne!(node.ofport(replugged.interface())?, before);
     await_hooks(&node, &agent)?;
-    assert_copies_are_exact(&node)?;
+    node.assert_copies_are_exact()?;
     agent.stop()?;
     assert_eq!(node.our_flows()?, [""; 0]);
     Ok(())

@@ -21,10 +21,7 @@ fn assert_converged(node: &Node, agent: &Agent<'_>) -> Result {
     until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
     agent.await_ready()?;
     assert_eq!(node.hooks()?.len(), HOOKS);
-    let capture = node.capture(&EVERYONE)?;
-    node.say_everything()?;
-    capture.finish()?.assert_exact();
-    Ok(())
+    node.assert_copies_are_exact()
 }
 
 #[test]
