@@ -7,6 +7,7 @@
 //! One task owns the world. Any event only says "look again"; what is done follows from what is known then. As long as
 //! a bundle is under way nothing else is changed, since what is observed then is about to be different.
 
+mod cluster;
 mod farewell;
 mod report;
 
@@ -25,8 +26,11 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::cluster::Kubernetes;
 use crate::{
+    cluster::News,
     health::{Health, HealthLog},
+    kubernetes::client::ClientError,
     nic::NicError,
     openflow::{
         connection::ConnectionError,
@@ -75,6 +79,7 @@ pub struct Agent {
     world: World,
     ovsdb: ovsdb::Client,
     openflow: Link<Tag>,
+    kubernetes: Option<Kubernetes>,
     demands: watch::Sender<Demand>,
     sink: watch::Receiver<SinkState>,
     keeper: JoinHandle<Result<(), NicError>>,
@@ -99,22 +104,26 @@ pub struct Agent {
 
 impl Agent {
     /// Starts to connect to everything. Health is told to `health` whenever it changes.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Certificates or credentials for the API server are not valid.
     pub fn start(
         settings: Settings,
         manners: Manners,
         metrics: Metrics,
         health: watch::Sender<Health>,
-    ) -> Self {
+    ) -> Result<Self, ClientError> {
+        let kubernetes = Kubernetes::start(&settings)?;
         let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
         let keeper = Keeper::new(settings.clone(), manners.replace_mirrors, ovsdb.clone(), states);
         let keeper = tokio::spawn(keeper.run(demanded));
-        Self {
-            world: World::new(settings.wish.clone()),
+        Ok(Self {
+            world: settings.world(),
             openflow: Link::new(settings.openflow.clone()),
+            kubernetes,
             ovsdb,
             demands,
             sink,
@@ -133,7 +142,7 @@ impl Agent {
             logged: HealthLog::default(),
             settings,
             manners,
-        }
+        })
     }
 
     /// Mirrors until `stop` is ready, then takes everything away, unless it is to be kept.
@@ -153,6 +162,12 @@ impl Agent {
                 Ok(()) = database.changed() => {
                     let state = database.borrow_and_update().clone();
                     self.world.set_ovsdb(state);
+                }
+                news = Kubernetes::next(&mut self.kubernetes) => {
+                    if !self.hear(news) {
+                        self.tell();
+                        continue;
+                    }
                 }
                 Ok(()) = self.sink.changed() => {
                     let state = self.sink.borrow_and_update().clone();
@@ -228,6 +243,16 @@ impl Agent {
         }
     }
 
+    /// Takes in news and what the API server has sent already; returns whether that may change what is mirrored.
+    fn hear(&mut self, first: News) -> bool {
+        let mut changed = self.world.hear(first);
+        for _ in 0..COALESCED {
+            let Some(news) = Kubernetes::next(&mut self.kubernetes).now_or_never() else { break };
+            changed |= self.world.hear(news);
+        }
+        changed
+    }
+
     /// Does what is due; returns whether that may have changed what is to be done.
     fn handle_tick(&mut self, tick: u32) -> bool {
         let now = Instant::now();
@@ -247,6 +272,7 @@ impl Agent {
             }
         }
         self.send_requests();
+        self.announce(now);
         self.logged.look(&self.health.borrow());
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());

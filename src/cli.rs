@@ -3,19 +3,20 @@
 mod agent;
 mod doctor;
 mod flows;
+mod pods;
 mod print;
 mod status;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use ::flows::marker::MarkerBits;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     endpoint::Endpoint,
     observe::{self, Observation},
+    selection::Wish,
     settings::Settings,
-    world::Wish,
 };
 
 /// Mirrors the traffic of Pods on an OVN node to a NIC, by OpenFlow flows that never decide where a packet goes.
@@ -57,12 +58,8 @@ enum Command {
 /// Where the node's Open vSwitch is, and what is to be mirrored; the same for every command.
 #[derive(Clone, Debug, Args)]
 struct Node {
-    /// Mirror all Pods of the node, not only annotated ones
-    #[arg(
-        long, env = "OFMIRROR_ENABLE_MIRROR", value_parser = BoolishValueParser::new(),
-        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true
-    )]
-    enable_mirror: bool,
+    #[command(flatten)]
+    pods: pods::Pods,
 
     /// NIC that gets the copies: made as an internal port of the bridge if the host has none of that name
     #[arg(long, env = "OFMIRROR_MIRROR_IFACE", default_value = "mirror0", value_name = "NAME", value_parser = nic_name)]
@@ -89,10 +86,6 @@ struct Node {
     #[arg(long, env = "OFMIRROR_OPENFLOW", value_name = "SOCKET")]
     openflow: Option<Endpoint>,
 
-    /// Where to learn which Pods there are and which are annotated
-    #[arg(long, env = "OFMIRROR_POD_SOURCE", default_value = "ovsdb")]
-    pod_source: PodSource,
-
     /// Two bits of OVN's register reg10 to mark frames with, as in 27,26; auto finds free ones
     #[arg(long, env = "OFMIRROR_MARKER_BITS", default_value = "auto", value_name = "BITS", value_parser = marker_bits)]
     marker_bits: MarkerChoice,
@@ -100,14 +93,6 @@ struct Node {
     /// Address that the agent serves /healthz, /readyz and /metrics at; none serves nothing
     #[arg(long, env = "OFMIRROR_METRICS_ADDR", default_value = "127.0.0.1:9475", value_name = "ADDR:PORT", value_parser = metrics_address)]
     metrics_addr: MetricsAddress,
-}
-
-/// Where Pods are learnt from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PodSource {
-    /// The interfaces on the bridge: what the CNI wrote to their `external_ids`, and there the annotation
-    /// ovn.kubernetes.io/mirror="true"
-    Ovsdb,
 }
 
 /// `auto`, or two bits.
@@ -130,20 +115,26 @@ impl Node {
 
     /// Looks at everything once, without changing anything.
     fn observe(&self) -> anyhow::Result<Observation> {
-        let look = observe::observe(self.settings(), self.metrics_addr.0, observe::LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(look))
+        runtime.block_on(async {
+            let settings = self.settings().await?;
+            Ok(observe::observe(settings, self.metrics_addr.0, observe::LIMIT).await)
+        })
     }
 
-    fn settings(&self) -> Settings {
-        let PodSource::Ovsdb = self.pod_source;
-        Settings {
-            wish: Wish { bridge: self.bridge.clone(), all: self.enable_mirror },
+    async fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            wish: Wish {
+                bridge: self.bridge.clone(),
+                all: self.pods.enable_mirror,
+                namespaces: self.pods.rule(),
+            },
             nic: self.mirror_iface.clone(),
             ovsdb: self.ovsdb(),
             openflow: self.openflow(),
             marker: self.marker_bits.0,
-        }
+            pods: self.pods.source().await?,
+        })
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Health {
     pub complete: bool,
     /// What keeps the mirror from being complete and exact.
     pub problems: Vec<String>,
+    /// What harms nobody now, but should be known.
+    pub remarks: Vec<String>,
     /// Ports that can't be mirrored, by no fault of the agent's.
     pub rejected: Vec<String>,
 }
@@ -23,6 +25,7 @@ pub struct Health {
 pub struct HealthLog {
     last: Health,
     problems: BTreeSet<String>,
+    remarks: BTreeSet<String>,
     rejected: BTreeSet<String>,
 }
 
@@ -30,9 +33,14 @@ impl HealthLog {
     /// Logs what has come and what has gone. What isn't there at two calls in a row is not worth a line: at the start,
     /// and whenever OVN starts anew, everything is missing for a moment.
     pub fn look(&mut self, now: &Health) {
-        let (come, gone) = news(&mut self.problems, &self.last.problems, &now.problems);
-        come.iter().for_each(|problem| warn!("{problem}"));
-        gone.iter().for_each(|problem| info!("no longer: {problem}"));
+        for (known, last, now) in [
+            (&mut self.problems, &self.last.problems, &now.problems),
+            (&mut self.remarks, &self.last.remarks, &now.remarks),
+        ] {
+            let (come, gone) = news(known, last, now);
+            come.iter().for_each(|problem| warn!("{problem}"));
+            gone.iter().for_each(|problem| info!("no longer: {problem}"));
+        }
         let (come, gone) = news(&mut self.rejected, &self.last.rejected, &now.rejected);
         come.iter().for_each(|rejected| warn!("not mirrored: {rejected}"));
         gone.iter().for_each(|rejected| info!("no longer: {rejected}"));

@@ -115,7 +115,8 @@ impl Service {
     fn readiness(&self) -> Response<Full<Bytes>> {
         let health = self.health.borrow();
         if health.ready {
-            return text(StatusCode::OK, "ready\n");
+            let lines = ["ready"].into_iter().chain(health.remarks.iter().map(String::as_str));
+            return text(StatusCode::OK, lines.map(|line| format!("{line}\n")).collect::<String>());
         }
         let mut reasons = health.problems.join("\n");
         if !health.complete {

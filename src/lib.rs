@@ -2,16 +2,21 @@
 
 pub mod agent;
 pub mod cli;
+pub mod cluster;
 pub mod endpoint;
 pub mod health;
 pub mod http;
+pub mod journal;
+pub mod kubernetes;
 pub mod nic;
 pub mod observe;
 pub mod openflow;
 pub mod ovsdb;
 pub mod pods;
 pub mod repair;
+pub mod selection;
 pub mod settings;
 pub mod sink;
 pub mod switch;
+pub mod verdict;
 pub mod world;

@@ -14,15 +14,18 @@ use flows::{
     ofp::{Features, FlowDesc, MultipartReply},
     plan::{Plan, Reason},
 };
+use kube::runtime::watcher::Event;
 pub use readiness::Readiness;
 use tokio::time::timeout;
 
 use crate::{
+    cluster::{self, News},
     endpoint::Endpoint,
+    kubernetes::feed::Feed,
     nic::{self, Link},
-    openflow::{connection::Connection, session::Event},
+    openflow::{connection::Connection, session},
     ovsdb::{self, ConnectionError},
-    settings::Settings,
+    settings::{PodSource, Settings},
     sink::{self, Facts, SinkState, Step},
     switch::{Switch, Tag},
     world::World,
@@ -61,14 +64,18 @@ pub async fn observe(
     agent: Option<SocketAddr>,
     limit: Duration,
 ) -> Observation {
-    let mut world = World::new(settings.wish.clone());
-    let (database, link, connection, agent) = tokio::join!(
+    let mut world = settings.world();
+    let (database, cluster, link, connection, agent) = tokio::join!(
         read_database(&settings.ovsdb, limit),
+        read_cluster(&settings.pods, limit),
         read_link(&settings.nic, limit),
         connect(&settings.openflow, limit),
         ask_agent(agent, limit),
     );
     world.set_ovsdb(database);
+    for news in cluster {
+        world.hear(news);
+    }
     let mut observation = Observation { settings, world, link, flows: vec![], plan: None, agent };
     observation.look_at_sink();
     match connection {
@@ -179,8 +186,11 @@ impl Observation {
         self.flows.sort_by_cached_key(|description| place(&description.flow.key));
     }
 
-    fn take_in(&mut self, event: Event<Tag>) {
-        if let Event::Part { tag: Tag::Scan, body: MultipartReply::FlowDesc(read), .. } = &event {
+    fn take_in(&mut self, event: session::Event<Tag>) {
+        if let session::Event::Part {
+            tag: Tag::Scan, body: MultipartReply::FlowDesc(read), ..
+        } = &event
+        {
             let ours = read.iter().filter(|description| description.flow.cookie.is_ours());
             self.flows.extend(ours.cloned());
         }
@@ -219,6 +229,34 @@ async fn read_database(endpoint: &Endpoint, limit: Duration) -> ovsdb::State {
     }
 }
 
+/// What the API server says, if it is to be asked, until all is known or something is not to be had.
+async fn read_cluster(source: &PodSource, limit: Duration) -> Vec<News> {
+    let PodSource::Kubernetes { config, node } = source else { return vec![] };
+    let failed = |reason| News::Failed(cluster::Source::Pods, reason);
+    let mut feed = match Feed::start(config, node) {
+        Ok(feed) => feed,
+        Err(error) => return vec![failed(error.to_string())],
+    };
+    let (mut heard, mut whole) = (Vec::new(), 0);
+    while whole < 2 {
+        let Ok(news) = timeout(limit, feed.next()).await else {
+            let silence = format!("{} is silent for {} s", config.cluster_url, limit.as_secs());
+            heard.push(failed(silence));
+            break;
+        };
+        let ended = matches!(news, News::Failed(..));
+        whole += u8::from(matches!(
+            news,
+            News::Pods(Event::InitDone) | News::Namespaces(Event::InitDone)
+        ));
+        heard.push(news);
+        if ended {
+            break;
+        }
+    }
+    heard
+}
+
 async fn read_link(nic: &str, limit: Duration) -> Result<Option<Link>, String> {
     match timeout(limit, nic::observe(nic)).await {
         Ok(link) => link.map_err(|error| error.to_string()),
@@ -233,7 +271,7 @@ async fn connect(
     let up = async {
         let mut connection = Connection::connect(endpoint).await?;
         loop {
-            if let Event::Up(features) = connection.next().await? {
+            if let session::Event::Up(features) = connection.next().await? {
                 return Ok((features, connection));
             }
         }

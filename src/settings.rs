@@ -2,7 +2,7 @@
 
 use flows::marker::MarkerBits;
 
-use crate::{endpoint::Endpoint, world::Wish};
+use crate::{cluster::Cluster, endpoint::Endpoint, selection::Wish, world::World};
 
 /// One node's mirror.
 #[derive(Clone, Debug)]
@@ -17,4 +17,32 @@ pub struct Settings {
     pub openflow: Endpoint,
     /// Bits of `reg10` to mark frames with, if not those that are found free.
     pub marker: Option<MarkerBits>,
+    /// Where Pods are learnt from.
+    pub pods: PodSource,
+}
+
+/// Where Pods are learnt from.
+#[derive(Clone, Debug)]
+pub enum PodSource {
+    /// The interfaces on the bridge.
+    Ovsdb,
+    /// The API server.
+    Kubernetes {
+        /// Where it is, and who we are.
+        config: Box<kube::Config>,
+        /// This node's name there.
+        node: String,
+    },
+}
+
+impl Settings {
+    /// A world in which nothing is known yet.
+    #[must_use]
+    pub fn world(&self) -> World {
+        let cluster = match self.pods {
+            PodSource::Ovsdb => None,
+            PodSource::Kubernetes { .. } => Some(Cluster::new()),
+        };
+        World::new(self.wish.clone(), cluster)
+    }
 }

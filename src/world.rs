@@ -1,6 +1,9 @@
 //! What the agent knows of the world, and what follows from it. No sockets, no clock.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use flows::{
     model::OfPort,
@@ -9,23 +12,17 @@ use flows::{
 };
 
 use crate::{
+    cluster::{Cluster, News},
     ovsdb::{self, Snapshot},
     pods::{Pod, PodPort},
+    selection::{self, Selected, Wish},
     sink::{SinkState, keeper::Demand},
     switch::Switch,
+    verdict::Report,
 };
 
 /// MTU in bytes that the mirror port gets as long as no Pod port is known: Ethernet's.
 const MTU: u32 = 1500;
-
-/// Whose packets are wanted.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    /// Name of the bridge that Pods are on.
-    pub bridge: String,
-    /// Whether all Pods are mirrored, or only those that are annotated.
-    pub all: bool,
-}
 
 /// The facts, as last heard.
 pub struct World {
@@ -36,16 +33,19 @@ pub struct World {
     sink: SinkState,
     switch: Result<Switch, String>,
     switches: u64,
-    pods: Vec<PodPort>,
+    /// What the API server says, if it is asked.
+    cluster: Option<Cluster>,
+    pods: Vec<Selected>,
     taps: Vec<Tap>,
 }
 
 impl World {
-    /// Nothing is known.
+    /// Nothing is known. With a cluster, that says which Pods are mirrored; without one, what OVSDB has on their ports.
     #[must_use]
-    pub fn new(wish: Wish) -> Self {
+    pub fn new(wish: Wish, cluster: Option<Cluster>) -> Self {
         Self {
             wish,
+            cluster,
             ovsdb: ovsdb::State::default(),
             ovsdb_known: false,
             sink: SinkState::default(),
@@ -61,7 +61,16 @@ impl World {
         self.ovsdb_known |= state.is_synced();
         self.ovsdb = state;
         self.pods = pod_ports(&self.ovsdb.snapshot, &self.wish.bridge);
-        self.set_taps();
+        self.select();
+    }
+
+    /// The API server said something; returns whether that may change what is mirrored.
+    pub fn hear(&mut self, news: News) -> bool {
+        let changed = self.cluster.as_mut().is_some_and(|cluster| cluster.apply(news));
+        if changed {
+            self.select();
+        }
+        changed
     }
 
     /// The mirror port changed.
@@ -108,25 +117,25 @@ impl World {
 
     /// All Pods' ports, in the order of their names.
     #[must_use]
-    pub fn pods(&self) -> &[PodPort] {
+    pub fn pods(&self) -> &[Selected] {
         &self.pods
     }
 
     /// Those that are to be mirrored.
-    pub fn mirrored(&self) -> impl Iterator<Item = &PodPort> {
-        self.pods.iter().filter(|port| self.wish.all || port.annotated)
+    pub fn mirrored(&self) -> impl Iterator<Item = &Selected> {
+        self.pods.iter().filter(|selected| selected.is_mirrored())
     }
 
     /// How many Pods are to be mirrored.
     #[must_use]
     pub fn mirrored_pods(&self) -> usize {
-        self.mirrored().map(|port| &port.pod).collect::<BTreeSet<&Pod>>().len()
+        self.mirrored().map(Selected::pod).collect::<BTreeSet<Pod>>().len()
     }
 
     /// What the mirror port must adapt to.
     #[must_use]
     pub fn demand(&self) -> Demand {
-        let mtu = self.pods.iter().filter_map(|port| port.mtu).max().unwrap_or(MTU);
+        let mtu = self.pods.iter().filter_map(|selected| selected.port.mtu).max().unwrap_or(MTU);
         Demand { mtu, switch: self.switch.is_ok().then_some(self.switches) }
     }
 
@@ -150,7 +159,7 @@ impl World {
     #[must_use]
     pub fn plan(&self) -> Option<Plan> {
         let switch = self.switch.as_ref().ok()?;
-        if !self.ovsdb_known || !self.sink.known || !switch.is_known() {
+        if !self.ovsdb_known || !self.sink.known || !self.cluster_known() || !switch.is_known() {
             return None;
         }
         let Some(marker) = switch.marker() else { return Some(Plan::default()) };
@@ -175,10 +184,47 @@ impl World {
             Err(reason) => problems.push(format!("OpenFlow: {reason}")),
             Ok(switch) => problems.extend(switch.conflicts().iter().map(ToString::to_string)),
         }
+        if !self.cluster_known() {
+            let outage = self.cluster.as_ref().and_then(Cluster::outage);
+            problems.push(format!("Kubernetes: {}", outage.as_deref().unwrap_or("listing Pods")));
+        }
         if self.ovsdb_known {
             problems.extend(self.sink.problem.clone());
         }
         problems
+    }
+
+    /// What harms nobody now, but should be known.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let known = self.cluster.as_ref().filter(|cluster| cluster.is_known());
+        let outage = known.and_then(Cluster::outage);
+        let remark =
+            |outage| format!("Kubernetes: {outage}; mirroring goes on with what was known");
+        outage.map(remark).into_iter().collect()
+    }
+
+    /// The cluster, if the API server is asked.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// How things stand with each Pod of the cluster by its UID, when the switch has all flows of `plan`; none without a cluster.
+    #[must_use]
+    pub fn reports(&self, plan: &Plan) -> BTreeMap<Arc<str>, Report> {
+        let Some(cluster) = &self.cluster else { return BTreeMap::new() };
+        selection::reports(&self.pods, &self.wish, cluster, plan)
+    }
+
+    /// Whether all is known that is to be heard from the API server; its last known state counts while it is away.
+    fn cluster_known(&self) -> bool {
+        self.cluster.as_ref().is_none_or(Cluster::is_known)
+    }
+
+    fn select(&mut self) {
+        selection::select(&mut self.pods, &self.wish, self.cluster.as_ref());
+        self.set_taps();
     }
 
     fn set_taps(&mut self) {
@@ -188,7 +234,7 @@ impl World {
         };
         self.taps = self
             .mirrored()
-            .flat_map(|port| {
+            .flat_map(|Selected { port, .. }| {
                 Direction::BOTH.map(|direction| Tap {
                     port: Arc::clone(&port.interface),
                     ofport: port.ofport,
@@ -208,12 +254,12 @@ fn delivered_to(taps: &[Tap]) -> impl Iterator<Item = OfPort> {
     to_pod.filter_map(|tap| tap.ofport).filter(|port| port.is_physical())
 }
 
-fn pod_ports(snapshot: &Snapshot, bridge: &str) -> Vec<PodPort> {
+fn pod_ports(snapshot: &Snapshot, bridge: &str) -> Vec<Selected> {
     let Some(bridge) = snapshot.bridge(bridge) else { return vec![] };
     let interfaces = snapshot.ports_of(bridge).flat_map(|port| snapshot.interfaces_of(port));
     let mut ports: Vec<_> = interfaces.filter_map(PodPort::of).collect();
     ports.sort_by(|a, b| a.interface.cmp(&b.interface));
-    ports
+    ports.into_iter().map(Selected::undecided).collect()
 }
 
 #[cfg(test)]

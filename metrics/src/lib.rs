@@ -9,7 +9,7 @@ use prometheus::{
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// `ofmirror_connected{to}`: 1 while in sync with `openflow` or `ovsdb`.
+    /// `ofmirror_connected{to}`: 1 while in sync with `openflow` or `ovsdb`, or while `kubernetes` answers.
     pub connected: IntGaugeVec,
     /// `ofmirror_ready`: 1 while everything that should be mirrored is.
     pub ready: IntGauge,
@@ -40,7 +40,7 @@ impl Metrics {
             connected: gauges(
                 &registry,
                 "connected",
-                "Whether the agent is in sync with a service of Open vSwitch: openflow (the bridge) or ovsdb.",
+                "Whether the agent is in sync with openflow (the bridge) or ovsdb, and kubernetes (the API server) answers.",
                 "to",
             ),
             ready: gauge(

@@ -13,7 +13,7 @@ const RESTORED: Duration = Duration::from_secs(30);
 impl Agent {
     /// Tells metrics, health and log how things stand.
     pub(super) fn tell(&mut self) {
-        let complete = self.plan.is_some() && self.missing == 0 && self.repair.is_none();
+        let complete = self.is_complete();
         if complete {
             self.tell_restored();
         }
@@ -29,6 +29,7 @@ impl Agent {
             ready,
             complete,
             problems,
+            remarks: self.world.remarks(),
             rejected: rejected.map(ToString::to_string).collect(),
         };
         self.measure(ready);
@@ -37,6 +38,11 @@ impl Agent {
             *before = health;
             changed
         });
+    }
+
+    /// Whether the switch has all flows that it should.
+    pub(super) fn is_complete(&self) -> bool {
+        self.plan.is_some() && self.missing == 0 && self.repair.is_none()
     }
 
     /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
@@ -70,6 +76,9 @@ impl Agent {
         let connected = |to| metrics.connected.with_label_values(&[to]);
         connected("openflow").set(self.world.switch().is_ok().into());
         connected("ovsdb").set(self.world.ovsdb().is_synced().into());
+        if let Some(cluster) = self.world.cluster() {
+            connected("kubernetes").set(cluster.is_connected().into());
+        }
         metrics.ready.set(ready.into());
         metrics.flows_desired.set(desired as i64);
         metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);

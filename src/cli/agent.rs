@@ -91,7 +91,8 @@ impl Options {
             replace_mirrors: self.replace_mirrors,
             keep_on_exit: self.on_exit == OnExit::Keep,
         };
-        Agent::start(self.node.settings(), manners, metrics, sender).run(stop).await?;
+        let settings = self.node.settings().await?;
+        Agent::start(settings, manners, metrics, sender)?.run(stop).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod check;
 mod host;
 mod ovs;
+mod pods;
 
 use std::process::ExitCode;
 
@@ -55,7 +56,8 @@ fn diagnose(host: &Host, seen: &Observation) -> Vec<Check> {
     checks.push(ovs::nic(seen));
     checks.push(ovs::ipv6(seen, host));
     checks.push(host.net_admin());
-    checks.push(ovs::pods(seen));
+    checks.push(pods::api_server(seen));
+    checks.push(pods::ports(seen));
     checks
 }
 

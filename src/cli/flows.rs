@@ -172,13 +172,13 @@ impl FlowReport {
         let purpose = flow.cookie.purpose();
         let ofport = purpose.map(|(_, port)| port).filter(|port| port.is_physical());
         let pods = seen.world.pods();
-        let pod = ofport.and_then(|ofport| pods.iter().find(|port| port.ofport == Some(ofport)));
+        let pod = ofport.and_then(|ofport| pods.iter().find(|pod| pod.port.ofport == Some(ofport)));
         Self {
             flow: flow.to_string(),
             cookie: flow.cookie.to_string(),
             purpose: purpose.map(|(purpose, _)| name(purpose)),
             ofport: ofport.map(|port| port.0),
-            pod: pod.map(|port| port.pod.to_string()),
+            pod: pod.map(|selected| selected.pod().to_string()),
             table: flow.key.table.0,
             priority: flow.key.priority,
             r#match: matching,

@@ -5,17 +5,25 @@ use flows::{
     ofp::{Features, FlowUpdate, MultipartReply, Timeouts},
 };
 
+use kube::runtime::watcher;
+
 use super::*;
 use crate::{
+    cluster::{MIRROR_ANNOTATION, PodMeta, Source},
     openflow::session::Event,
     ovsdb::{Bridge, ConnectionError, Interface, Ofport, Port, Uuid},
+    selection::NamespaceRule,
     switch::Tag,
 };
 
 const NIC: OfPort = OfPort(9);
 
+fn wish(all: bool) -> Wish {
+    Wish { bridge: "br-int".to_owned(), all, namespaces: NamespaceRule::default() }
+}
+
 fn world(all: bool) -> World {
-    World::new(Wish { bridge: "br-int".to_owned(), all })
+    World::new(wish(all), None)
 }
 
 /// Pods' ports by OpenFlow number; the first is annotated.
@@ -28,7 +36,7 @@ fn database(numbers: &[u16]) -> ovsdb::State {
         mtu: Some(1400 + u32::from(*number)),
         external_ids: [
             ("iface-id".to_owned(), format!("lsp{number}")),
-            (crate::pods::MIRROR_ANNOTATION.to_owned(), (place == 0).to_string()),
+            (MIRROR_ANNOTATION.to_owned(), if place == 0 { "true" } else { "" }.to_owned()),
         ]
         .into(),
         ..Interface::default()
@@ -186,7 +194,7 @@ fn only_annotated_pods_are_mirrored_unless_all_are_wished_for() {
     let mirrored = |all| {
         let mut world = world(all);
         world.set_ovsdb(database(&[2, 3]));
-        let ports: Vec<_> = world.mirrored().filter_map(|port| port.ofport).collect();
+        let ports: Vec<_> = world.mirrored().filter_map(|selected| selected.port.ofport).collect();
         (ports, world.mirrored_pods(), world.pods().len())
     };
     assert_eq!(mirrored(false), (vec![OfPort(2)], 1, 2));
@@ -208,4 +216,75 @@ fn what_is_wrong_with_the_mirror_port_is_told() {
     assert_eq!(world.problems(), ["OVSDB: connecting", "OpenFlow: connecting"], "a guess only");
     world.set_ovsdb(database(&[]));
     assert_eq!(world.problems(), ["OpenFlow: connecting", "it is gone"]);
+}
+
+/// A world with a cluster in which the first Pod port's Pod is annotated; nothing else is known of it.
+fn listed(world: &mut World) {
+    let meta = |value| PodMeta {
+        uid: "u".into(),
+        marks: crate::cluster::Marks::read([(MIRROR_ANNOTATION, value)]),
+        virtual_machine: None,
+    };
+    world.hear(News::Pods(watcher::Event::Init));
+    for (name, value) in [("lsp2", "true"), ("lsp3", "false")] {
+        let pod = Pod::new("shop", name);
+        world.hear(News::Pods(watcher::Event::InitApply((pod, meta(value)))));
+    }
+    world.hear(News::Pods(watcher::Event::InitDone));
+    world.hear(News::Namespaces(watcher::Event::Init));
+    world.hear(News::Namespaces(watcher::Event::InitDone));
+    world.hear(News::Answered(Source::Pods));
+    world.hear(News::Answered(Source::Namespaces));
+}
+
+/// As [`database`], with the logical ports of Pods in a namespace.
+fn database_of_pods(numbers: &[u16]) -> ovsdb::State {
+    let state = database(numbers);
+    let rows = |interface: &Interface| {
+        let mut interface = interface.clone();
+        let id = format!("{}.shop", interface.external_ids["iface-id"]);
+        interface.external_ids.insert("iface-id".to_owned(), id);
+        interface
+    };
+    let snapshot = &state.snapshot;
+    let bridge = snapshot.bridge("br-int").unwrap();
+    let ports: Vec<_> = snapshot.ports_of(bridge).cloned().collect();
+    let interfaces: Vec<_> =
+        ports.iter().flat_map(|port| snapshot.interfaces_of(port)).map(rows).collect();
+    let snapshot = Snapshot::from_rows([bridge.clone()], ports, interfaces, []);
+    ovsdb::State { snapshot, ..state }
+}
+
+#[test]
+fn nothing_is_planned_until_the_api_server_has_told_all() {
+    let mut world = World::new(wish(true), Some(Cluster::new()));
+    world.set_ovsdb(database_of_pods(&[2, 3]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    settle(&mut world);
+    assert!(world.plan().is_none(), "what a former agent installed must stay");
+    assert_eq!(world.problems(), ["Kubernetes: no answer about Pods: connecting"]);
+    listed(&mut world);
+    settle(&mut world);
+    let plan = world.plan().unwrap();
+    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
+    assert_eq!(world.problems(), [""; 0]);
+}
+
+#[test]
+fn while_the_api_server_is_away_its_last_word_counts_and_is_no_reason_to_be_unready() {
+    let mut world = World::new(wish(false), Some(Cluster::new()));
+    world.set_ovsdb(database_of_pods(&[2, 3]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    listed(&mut world);
+    settle(&mut world);
+    let before = world.plan().unwrap().flows;
+    world.hear(News::Failed(Source::Pods, "it went".to_owned()));
+    world.hear(News::Pods(watcher::Event::Init));
+    assert_eq!(world.plan().unwrap().flows, before);
+    assert_eq!((world.problems(), world.remarks().len()), (vec![], 1));
+    assert!(world.remarks()[0].contains("no answer about Pods: it went"), "{:?}", world.remarks());
+    world.hear(News::Answered(Source::Pods));
+    assert_eq!(world.remarks(), [""; 0]);
 }

@@ -15,7 +15,7 @@ const NO_DATABASE: &str = "needs OVSDB";
 const NO_BRIDGE: &str = "needs the bridge in OVSDB";
 const NO_SWITCH: &str = "needs OpenFlow";
 
-fn row(seen: &Observation) -> Result<&Bridge, &'static str> {
+pub(super) fn row(seen: &Observation) -> Result<&Bridge, &'static str> {
     let state = seen.world.ovsdb();
     if !state.is_synced() {
         return Err(NO_DATABASE);
@@ -234,34 +234,5 @@ pub(super) fn ipv6(seen: &Observation, host: &Host) -> Check {
             ),
             "mount the host's /proc/sys/net writable, or run the container privileged",
         ),
-    }
-}
-
-pub(super) fn pods(seen: &Observation) -> Check {
-    let subject = "Pods";
-    if let Err(reason) = row(seen) {
-        return Check::skipped(subject, reason);
-    }
-    let all = seen.world.pods().len();
-    let annotated = seen.world.pods().iter().filter(|port| port.annotated).count();
-    let mirrored = seen.world.mirrored().count();
-    let finding = format!(
-        "{all} ports of Pods on the bridge, {annotated} annotated, {mirrored} to be mirrored"
-    );
-    match (all, mirrored) {
-        (0, _) => Check::warning(
-            subject,
-            finding,
-            "is it the bridge that Pods are on? Their interfaces bear external_ids:iface-id",
-        ),
-        (_, 0) => Check::warning(
-            subject,
-            finding,
-            format!(
-                "annotate some with {}=true, or mirror all with --enable-mirror",
-                crate::pods::MIRROR_ANNOTATION
-            ),
-        ),
-        _ => Check::ok(subject, finding),
     }
 }

@@ -14,6 +14,8 @@ use serde::Serialize;
 use crate::{
     observe::{Difference, Observation, Readiness},
     pods::{Pod, PodPort},
+    selection::Selected,
+    settings::PodSource,
     sink::{self, is_ours},
     switch::Watching,
 };
@@ -25,6 +27,8 @@ pub(super) struct Report {
     pub(super) well: bool,
     pub(super) ovsdb: Database,
     pub(super) openflow: Bridge,
+    /// None if Pods are learnt from OVSDB.
+    pub(super) kubernetes: Option<Kubernetes>,
     /// None if it was not asked for.
     pub(super) agent: Option<Agent>,
     pub(super) nic: Nic,
@@ -57,6 +61,16 @@ pub(super) struct Bridge {
     pub(super) watching: Option<&'static str>,
     /// The bits of `reg10` that mark frames: copied, delivered.
     pub(super) marker_bits: Option<[u32; 2]>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Kubernetes {
+    pub(super) endpoint: String,
+    pub(super) connected: bool,
+    /// This node's name there.
+    pub(super) node: String,
+    /// Pods that run on this node, or are about to.
+    pub(super) pods: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,8 +124,8 @@ impl Report {
         let world = &seen.world;
         let switch = world.switch().ok();
         let difference = seen.difference();
-        let mirrored: BTreeSet<&Pod> = world.mirrored().map(|port| &port.pod).collect();
-        let pods: BTreeSet<&Pod> = world.pods().iter().map(|port| &port.pod).collect();
+        let mirrored: BTreeSet<Pod> = world.mirrored().map(Selected::pod).collect();
+        let pods: BTreeSet<Pod> = world.pods().iter().map(Selected::pod).collect();
         let mut report = Self {
             well: false,
             ovsdb: Database {
@@ -131,6 +145,7 @@ impl Report {
                     .and_then(|switch| switch.marker())
                     .map(|bits| [bits.copied, bits.delivered]),
             },
+            kubernetes: Kubernetes::of(seen),
             agent: seen.agent.as_ref().map(Agent::of),
             nic: Nic::of(seen),
             flows: difference.as_ref().map(|difference| Flows {
@@ -148,6 +163,19 @@ impl Report {
         report.well =
             report.problems.is_empty() && report.taps.iter().all(|tap| tap.problem.is_none());
         report
+    }
+}
+
+impl Kubernetes {
+    fn of(seen: &Observation) -> Option<Self> {
+        let PodSource::Kubernetes { config, node } = &seen.settings().pods else { return None };
+        let cluster = seen.world.cluster()?;
+        Some(Self {
+            endpoint: config.cluster_url.to_string(),
+            connected: cluster.is_known(),
+            node: node.clone(),
+            pods: cluster.pods().len(),
+        })
     }
 }
 
@@ -214,14 +242,15 @@ fn taps(seen: &Observation, difference: Option<&Difference>) -> Vec<Tap> {
         sum.bytes = sum.bytes.saturating_add(counted.bytes);
     }
     let ports = seen.world.mirrored();
-    let taps = ports.flat_map(|port| Direction::BOTH.map(|direction| (port, direction)));
-    taps.map(|(port, direction)| {
+    let taps = ports.flat_map(|selected| Direction::BOTH.map(|direction| (selected, direction)));
+    taps.map(|(selected, direction)| {
+        let (port, pod) = (&selected.port, selected.pod());
         let cookie = port.ofport.map(|ofport| Cookie::new(purpose(direction), ofport));
         let find = |cookie| counters.get(&cookie).copied();
         let counted = cookie.and_then(find).unwrap_or_default();
         Tap {
-            namespace: port.pod.namespace.as_deref().map(str::to_owned),
-            pod: port.pod.name.to_string(),
+            namespace: pod.namespace.as_deref().map(str::to_owned),
+            pod: pod.name.to_string(),
             interface: port.interface.to_string(),
             ofport: port.ofport.map(|OfPort(number)| number),
             direction,

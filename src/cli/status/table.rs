@@ -32,6 +32,11 @@ fn services(report: &Report) -> Vec<[String; 3]> {
         row("OVSDB", connected(report.ovsdb.connected), report.ovsdb.endpoint.clone()),
         row("OpenFlow", connected(report.openflow.connected), bridge(report)),
     ];
+    if let Some(kubernetes) = &report.kubernetes {
+        let pods = count(kubernetes.pods, "Pod");
+        let detail = format!("{}, {pods} on node {}", kubernetes.endpoint, kubernetes.node);
+        rows.push(row("Kubernetes", connected(kubernetes.connected), detail));
+    }
     if let Some(agent) = &report.agent {
         rows.push(row("Agent", readiness(agent), format!("http://{}/readyz", agent.address)));
     }

@@ -28,6 +28,7 @@ fn healthy() -> Report {
             watching: Some("monitors"),
             marker_bits: Some([27, 26]),
         },
+        kubernetes: None,
         agent: Some(Agent {
             address: "127.0.0.1:9475".to_owned(),
             reachable: true,

@@ -1,0 +1,153 @@
+//! What the API server has told of the cluster, as far as mirroring goes. No sockets, no clock.
+
+mod annotation;
+mod listing;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+pub use annotation::{MIRROR_ANNOTATION, Marks, Network};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event;
+use listing::Listing;
+
+use crate::pods::Pod;
+
+/// Something that the API server said, or didn't.
+#[derive(Debug)]
+pub enum News {
+    /// Of the Pods of this node.
+    Pods(Event<(Pod, PodMeta)>),
+    /// Of all namespaces.
+    Namespaces(Event<(Arc<str>, Marks)>),
+    /// It answers to what is asked for this.
+    Answered(Source),
+    /// It doesn't, and why; it will be asked again.
+    Failed(Source, String),
+}
+
+/// What the API server is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The Pods of this node.
+    Pods,
+    /// All namespaces.
+    Namespaces,
+}
+
+/// What is known of a Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodMeta {
+    /// Tells it from others that have or had its name.
+    pub uid: Arc<str>,
+    /// What its annotations say.
+    pub marks: Marks,
+    /// The virtual machine of KubeVirt in it, by whose name Kube-OVN calls its ports.
+    pub virtual_machine: Option<Arc<str>>,
+}
+
+/// The cluster, as last heard.
+#[derive(Debug)]
+pub struct Cluster {
+    pods: Listing<Pod, PodMeta>,
+    namespaces: Listing<Arc<str>, Marks>,
+    /// What there is no answer to now, and why.
+    unanswered: BTreeMap<Source, String>,
+}
+
+impl Cluster {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            pods: Listing::new(),
+            namespaces: Listing::new(),
+            unanswered: [Source::Pods, Source::Namespaces]
+                .map(|source| (source, "connecting".to_owned()))
+                .into(),
+        }
+    }
+
+    /// Takes in news; returns whether Pods or namespaces may have changed by it.
+    pub fn apply(&mut self, news: News) -> bool {
+        match news {
+            News::Pods(event) => return self.pods.apply(event),
+            News::Namespaces(event) => return self.namespaces.apply(event),
+            News::Answered(source) => drop(self.unanswered.remove(&source)),
+            News::Failed(source, reason) => drop(self.unanswered.insert(source, reason)),
+        }
+        false
+    }
+
+    /// Whether all has been heard at least once; the last known state counts while the API server is away.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.pods.is_known() && self.namespaces.is_known()
+    }
+
+    /// Whether the API server answers.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
+    /// What the API server does not answer to, if there is anything.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        let (source, reason) = self.unanswered.first_key_value()?;
+        Some(format!("no answer about {source}: {reason}"))
+    }
+
+    /// The Pods of this node.
+    #[must_use]
+    pub fn pods(&self) -> &BTreeMap<Pod, PodMeta> {
+        self.pods.objects()
+    }
+
+    /// What the annotations of a namespace say.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<&Marks> {
+        self.namespaces.objects().get(name)
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PodMeta {
+    /// The Pod's name, and what is kept of it.
+    #[must_use]
+    pub fn of(meta: &ObjectMeta) -> (Pod, Self) {
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        let pod = Pod { namespace: Some(text(&meta.namespace)), name: text(&meta.name) };
+        let machine = meta.owner_references.iter().flatten().find(|owner| {
+            owner.kind == "VirtualMachineInstance" && owner.api_version.starts_with("kubevirt.io/")
+        });
+        let kept = Self {
+            uid: text(&meta.uid),
+            marks: Marks::of(meta),
+            virtual_machine: machine.map(|owner| owner.name.as_str().into()),
+        };
+        (pod, kept)
+    }
+}
+
+impl Marks {
+    /// What the annotations of an object say.
+    #[must_use]
+    pub fn of(meta: &ObjectMeta) -> Self {
+        let annotations = meta.annotations.iter().flatten();
+        Self::read(annotations.map(|(key, value)| (key.as_str(), value.as_str())))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pods => "Pods",
+            Self::Namespaces => "namespaces",
+        })
+    }
+}

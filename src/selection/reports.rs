@@ -1,0 +1,91 @@
+//! What is to be told of each Pod of the cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use flows::plan::Plan;
+
+use super::{Choice, Selected, Wish};
+use crate::{
+    cluster::{Cluster, Marks, Network, PodMeta},
+    pods::Pod,
+    verdict::{Refusal, Report, Verdict},
+};
+
+/// How things stand with each Pod, by its UID, when the switch has all flows of `plan`.
+#[must_use]
+pub fn reports(
+    ports: &[Selected],
+    wish: &Wish,
+    cluster: &Cluster,
+    plan: &Plan,
+) -> BTreeMap<Arc<str>, Report> {
+    let mut of: HashMap<&Pod, Vec<&Selected>> = HashMap::new();
+    for selected in ports {
+        for owner in &selected.owners {
+            of.entry(owner).or_default().push(selected);
+        }
+    }
+    let rejected: HashMap<&str, String> = plan
+        .rejected
+        .iter()
+        .map(|rejected| (&*rejected.port, format!("{} {}", rejected.direction, rejected.reason)))
+        .collect();
+    let nobody = Marks::default();
+    let report = |(pod, meta): (&Pod, &PodMeta)| {
+        let namespace = pod.namespace.as_deref().and_then(|name| cluster.namespace(name));
+        let asked = asked(&meta.marks, namespace.unwrap_or(&nobody));
+        let ports = of.get(pod).map(Vec::as_slice).unwrap_or_default();
+        let invalid = meta.marks.invalid().map(|(key, value)| (key.into(), value.into()));
+        let report = Report {
+            pod: pod.clone(),
+            verdict: verdict(pod, &asked, ports, wish, &rejected),
+            invalid: invalid.collect(),
+        };
+        (Arc::clone(&meta.uid), report)
+    };
+    cluster.pods().iter().map(report).collect()
+}
+
+/// The networks whose NICs somebody asks for by an annotation, and the Pod doesn't refuse.
+fn asked<'a>(pod: &'a Marks, namespace: &'a Marks) -> BTreeSet<&'a Network> {
+    let not_refused = |network: &&Network| pod.wanted(network) != Some(false);
+    pod.asked().chain(namespace.asked().filter(not_refused)).collect()
+}
+
+fn verdict(
+    pod: &Pod,
+    asked: &BTreeSet<&Network>,
+    ports: &[&Selected],
+    wish: &Wish,
+    rejected: &HashMap<&str, String>,
+) -> Verdict {
+    if let Some(refusal) = wish.namespaces.refusal(pod.namespace.as_deref()) {
+        return if asked.is_empty() { Verdict::Left } else { Verdict::Refused(refusal) };
+    }
+    let contested: Vec<_> =
+        ports.iter().filter(|selected| selected.choice == Choice::Contested).collect();
+    if !contested.is_empty() {
+        let names: Vec<_> = contested.iter().map(|selected| &*selected.port.interface).collect();
+        return Verdict::Refused(Refusal::Ambiguous(names.join(", ")));
+    }
+    let has = |network: &Network| ports.iter().any(|port| port.port.claim.network == *network);
+    if let Some(network) = asked.iter().find(|network| !has(network)) {
+        let (bridge, network) = (wish.bridge.as_str().into(), (*network).clone());
+        return Verdict::Refused(Refusal::NoPort { bridge, network });
+    }
+    let mut mirrored = Vec::new();
+    for Selected { port, .. } in ports.iter().filter(|selected| selected.is_mirrored()) {
+        match (rejected.get(&*port.interface), port.ofport) {
+            (None, Some(ofport)) => mirrored.push((Arc::clone(&port.interface), ofport)),
+            (reason, _) => {
+                let reason = reason.cloned().unwrap_or_else(|| "it has no number yet".to_owned());
+                let port = Arc::clone(&port.interface);
+                return Verdict::Refused(Refusal::Unserved { port, reason });
+            }
+        }
+    }
+    if mirrored.is_empty() { Verdict::Left } else { Verdict::Mirrored(mirrored) }
+}
