@@ -73,7 +73,13 @@ impl Cluster {
             News::Pods(event) => return self.pods.apply(event),
             News::Namespaces(event) => return self.namespaces.apply(event),
             News::Answered(source) => drop(self.unanswered.remove(&source)),
-            News::Failed(source, reason) => drop(self.unanswered.insert(source, reason)),
+            News::Failed(source, reason) => {
+                match source {
+                    Source::Pods => self.pods.interrupt(),
+                    Source::Namespaces => self.namespaces.interrupt(),
+                }
+                self.unanswered.insert(source, reason);
+            }
         }
         false
     }

@@ -38,11 +38,58 @@ impl<K: Ord, V> Listing<K, V> {
         false
     }
 
+    /// A listing that has begun, if any has, won't go on.
+    pub(super) fn interrupt(&mut self) {
+        self.next.clear();
+    }
+
     pub(super) fn is_known(&self) -> bool {
         self.known
     }
 
     pub(super) fn objects(&self) -> &BTreeMap<K, V> {
         &self.current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(listing: &Listing<&'static str, ()>) -> Vec<&'static str> {
+        listing.objects().keys().copied().collect()
+    }
+
+    #[test]
+    fn a_new_listing_counts_when_it_is_whole_and_not_before() {
+        let mut listing = Listing::new();
+        assert!(!listing.apply(Event::InitApply(("a", ()))));
+        assert!(!listing.is_known());
+        assert!(listing.apply(Event::InitDone));
+        assert!(listing.is_known());
+        assert!(!listing.apply(Event::InitApply(("b", ()))));
+        assert_eq!(names(&listing), ["a"]);
+        assert!(listing.apply(Event::InitDone));
+        assert_eq!(names(&listing), ["b"]);
+    }
+
+    #[test]
+    fn what_an_interrupted_listing_brought_is_forgotten() {
+        let mut listing = Listing::new();
+        listing.apply(Event::InitApply(("gone", ())));
+        listing.interrupt();
+        listing.apply(Event::InitApply(("a", ())));
+        listing.apply(Event::InitDone);
+        assert_eq!(names(&listing), ["a"]);
+    }
+
+    #[test]
+    fn objects_come_and_go() {
+        let mut listing = Listing::new();
+        assert!(listing.apply(Event::Apply(("a", ()))));
+        assert!(listing.apply(Event::Delete(("a", ()))));
+        assert!(!listing.apply(Event::Delete(("a", ()))));
+        assert!(listing.apply(Event::Apply(("a", ()))), "made again under the same name");
+        assert_eq!(names(&listing), ["a"]);
     }
 }

@@ -105,7 +105,8 @@ fn event(what: &What, node: &str, nic: &str) -> Event {
 fn cut(mut text: String, limit: usize) -> String {
     const DOTS: &str = "...";
     if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit - DOTS.len()));
+        let fits = (0..=limit - DOTS.len()).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(fits.unwrap_or_default());
         text.push_str(DOTS);
     }
     text

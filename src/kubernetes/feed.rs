@@ -109,16 +109,40 @@ where
     T: 'static,
 {
     let objects: Api<PartialObjectMeta<K>> = Api::all(client);
-    watcher(objects, config).default_backoff().filter_map(move |event| {
+    let begin = move || watcher(objects.clone(), config.clone()).boxed();
+    let events = unfold(begin(), move |mut events| {
+        let begin = begin.clone();
+        async move {
+            let event = events.next().await?;
+            if event.as_ref().is_err_and(is_too_late) {
+                events = begin();
+            }
+            Some((event, events))
+        }
+    });
+    // That a listing begins is told before it has been asked for, and would count as success.
+    let events = events.filter(|event| ready(!matches!(event, Ok(Event::Init))));
+    events.default_backoff().filter_map(move |event| {
         ready(match event {
             Ok(event) => Some(heard(map(event, |object| trim(&object.metadata)))),
-            Err(watcher::Error::WatchError(status)) if status.code == GONE => {
-                debug!(?source, %status, "listing anew");
+            Err(error) if is_gone(&error) => {
+                debug!(?source, %error, "listing anew");
                 None
             }
             Err(error) => Some(News::Failed(source, in_a_line(&error))),
         })
     })
+}
+
+/// Whether the API server has forgotten the past that a watch is to begin with, so that all must be listed anew.
+fn is_gone(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == GONE) || is_too_late(error)
+}
+
+/// The same, told by refusing the watch, after which kube's watcher asks for the same again. An API server sends it as an event
+/// of the watch, but what stands between may not.
+fn is_too_late(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE)
 }
 
 fn map<K, T>(event: Event<K>, f: impl FnOnce(K) -> T) -> Event<T> {

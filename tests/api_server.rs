@@ -1,0 +1,185 @@
+//! An API server that does what a real one can't be made to do on demand. What real ones do is in tests/lab.
+
+mod fake_api;
+
+use std::time::Duration;
+
+use fake_api::{Answer, Fake, pod};
+use futures::{StreamExt as _, stream::BoxStream};
+use ofmirror::{
+    cluster::{Cluster, Network, News},
+    kubernetes::{client, feed},
+    pods::Pod,
+};
+use tokio::time::{Instant, timeout};
+
+/// The cluster as it is heard, and what was told of failures.
+struct Listener {
+    cluster: Cluster,
+    news: BoxStream<'static, News>,
+    failures: Vec<String>,
+}
+
+impl Listener {
+    fn start(fake: &Fake) -> Self {
+        let news = feed::watch_pods(fake.client(), "n1").boxed();
+        Self { cluster: Cluster::new(), news, failures: vec![] }
+    }
+
+    /// Listens until the mirrored Pods of the namespace are these.
+    async fn hear_of(&mut self, names: &[&str]) {
+        let heard = async {
+            while self.mirrored() != names {
+                let news = self.news.next().await.expect("it goes on for ever");
+                if let News::Failed(_, reason) = &news {
+                    self.failures.push(reason.clone());
+                }
+                self.cluster.apply(news);
+            }
+        };
+        // The clock runs ahead whenever nothing happens.
+        if timeout(Duration::from_secs(3600), heard).await.is_err() {
+            panic!("{names:?} were not heard of, but {:?}; {:?}", self.mirrored(), self.failures);
+        }
+    }
+
+    async fn hear_failures(&mut self, count: usize) {
+        while self.failures.len() < count {
+            match self.news.next().await.expect("it goes on for ever") {
+                News::Failed(_, reason) => self.failures.push(reason),
+                news => drop(self.cluster.apply(news)),
+            }
+        }
+    }
+
+    fn mirrored(&self) -> Vec<&str> {
+        let pods = self.cluster.pods().iter();
+        let mirrored = pods.filter(|(_, meta)| meta.marks.wanted(&Network::Cluster) == Some(true));
+        mirrored.map(|(Pod { name, .. }, _)| &**name).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_expires_in_mid_stream_is_begun_anew_and_is_no_failure() {
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::watch([
+            Answer::modified(&pod("b", "true", "11")),
+            Answer::error(410, "Expired", "too old resource version: 11 (90)"),
+        ]),
+        Answer::list("95", &[pod("b", "true", "11"), pod("c", "true", "95")]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["a", "b"]).await;
+    listener.hear_of(&["b", "c"]).await;
+    assert_eq!(listener.failures, [""; 0]);
+    assert_eq!(fake.asked(), ["list", "watch from 10", "list"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_as_expired_is_begun_anew() {
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::status(410, "Expired", "too old resource version: 10 (90)"),
+        Answer::list("95", &[pod("b", "true", "95")]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["b"]).await;
+    assert_eq!(listener.failures, [""; 0]);
+    assert_eq!(fake.asked(), ["list", "watch from 10", "list"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_line_is_nothing_and_the_watch_goes_on_where_it_was() {
+    let whole = Answer::modified(&pod("b", "true", "11"));
+    let half = whole[..whole.len() / 2].to_vec();
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::broken_watch([half]),
+        Answer::watch([whole]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["a", "b"]).await;
+    assert_eq!(fake.asked()[..3], ["list", "watch from 10", "watch from 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_json_costs_a_failure_and_no_pod() {
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::watch([b"<html>502 Bad Gateway</html>\n".to_vec()]),
+        Answer::watch([Answer::modified(&pod("b", "true", "11"))]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["a", "b"]).await;
+    assert_eq!(listener.failures.len(), 1, "{:?}", listener.failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_errors_is_told_costs_few_requests_and_no_pod() {
+    const STORM: usize = 40;
+    let error = || Answer::status(500, "InternalError", "etcdserver: leader changed");
+    let mut answers = vec![
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::watch([Answer::error(410, "Expired", "too old resource version")]),
+    ];
+    answers.extend((0..STORM).map(|_| error()));
+    answers.extend([Answer::list("95", &[pod("b", "true", "95")]), Answer::silence()]);
+    let fake = Fake::new(answers);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["a"]).await;
+    let begin = Instant::now();
+    listener.hear_failures(STORM).await;
+    assert_eq!(listener.mirrored(), ["a"], "what was known still counts");
+    assert!(listener.failures[0].contains("etcdserver: leader changed"), "{:?}", listener.failures);
+    let each = begin.elapsed() / STORM.try_into().unwrap();
+    assert!(each > Duration::from_secs(10), "a request every {each:?}");
+    listener.hear_of(&["b"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_hangs_is_given_up_and_begun_again() {
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::silence(),
+        Answer::watch([Answer::modified(&pod("b", "true", "11"))]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    let begin = Instant::now();
+    listener.hear_of(&["a", "b"]).await;
+    assert!(begin.elapsed() < Duration::from_secs(330), "after {:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_connections_and_never_answers_is_told() {
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", deaf.local_addr().unwrap());
+    let config = kube::Config::new(url.parse().unwrap());
+    let client = client::connect(&config, || panic!("it has answered")).unwrap();
+    let mut news = feed::watch_pods(client, "n1").boxed();
+    let begin = Instant::now();
+    loop {
+        match news.next().await {
+            Some(News::Failed(_, reason)) => break assert!(reason.contains("time"), "{reason}"),
+            Some(_) => {}
+            None => panic!("it goes on for ever"),
+        }
+    }
+    assert!(begin.elapsed() < Duration::from_secs(61), "after {:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn only_this_nodes_pods_that_have_not_ended_are_asked_for_and_only_their_metadata() {
+    let fake = Fake::new([Answer::list("10", &[pod("a", "true", "10")]), Answer::silence()]);
+    Listener::start(&fake).hear_of(&["a"]).await;
+    let (path, accept) = fake.first_request();
+    let query =
+        "fieldSelector=spec.nodeName%3Dn1%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
+    assert!(path.starts_with("/api/v1/pods?") && path.contains(query), "{path}");
+    assert!(accept.contains("as=PartialObjectMetadataList"), "{accept}");
+}
