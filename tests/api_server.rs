@@ -74,7 +74,7 @@ async fn a_watch_that_expires_in_mid_stream_is_begun_anew_and_is_no_failure() {
     listener.hear_of(&["a", "b"]).await;
     listener.hear_of(&["b", "c"]).await;
     assert_eq!(listener.failures, [""; 0]);
-    assert_eq!(fake.asked(), ["list", "watch from 10", "list"]);
+    assert_eq!(fake.questions(), ["list", "watch from 10", "list"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn a_watch_that_is_refused_as_expired_is_begun_anew() {
     let mut listener = Listener::start(&fake);
     listener.hear_of(&["b"]).await;
     assert_eq!(listener.failures, [""; 0]);
-    assert_eq!(fake.asked(), ["list", "watch from 10", "list"]);
+    assert_eq!(fake.questions(), ["list", "watch from 10", "list"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn half_a_line_is_nothing_and_the_watch_goes_on_where_it_was() {
     ]);
     let mut listener = Listener::start(&fake);
     listener.hear_of(&["a", "b"]).await;
-    assert_eq!(fake.asked()[..3], ["list", "watch from 10", "watch from 10"]);
+    assert_eq!(fake.questions()[..3], ["list", "watch from 10", "watch from 10"]);
 }
 
 #[tokio::test(start_paused = true)]

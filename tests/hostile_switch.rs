@@ -22,8 +22,8 @@ use ofmirror::{
     endpoint::Endpoint,
     health::Health,
     openflow::{connection::ConnectionError, link::Link, session::Event},
-    settings::Settings,
-    world::Wish,
+    selection::{NamespaceRule, Wish},
+    settings::{PodSource, Settings},
 };
 use peer::{Peer, accept_and_greet, during, resident, wire};
 use rust_ofp::{ofp_message::OfpMessage as _, openflow0x01::message::Message as Message10};
@@ -318,14 +318,16 @@ async fn pauses_between_attempts_grow_to_seconds_and_shrink_again_after_a_good_c
 fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
     let (sender, health) = watch::channel(Health::default());
     let settings = Settings {
-        wish: Wish { bridge: "br-int".into(), all: true },
+        wish: Wish { bridge: "br-int".into(), all: true, namespaces: NamespaceRule::default() },
         nic: "hostile0".into(),
         ovsdb: Endpoint::Unix("/nonexistent/db.sock".into()),
         openflow: peer.endpoint(),
         marker: None::<MarkerBits>,
+        pods: PodSource::Ovsdb,
     };
     let manners = Manners { replace_mirrors: false, keep_on_exit: true };
-    (Agent::start(settings, manners, Metrics::new(), sender).run(pending()), health)
+    let agent = Agent::start(settings, manners, Metrics::new(), sender);
+    (agent.expect("no API server is asked").run(pending()), health)
 }
 
 /// A peer whose only client is the agent.

@@ -3,13 +3,13 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{Request, Response, body::Frame};
+use hyper::{Request, Response, StatusCode, body::Frame};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::service_fn;
@@ -111,7 +111,7 @@ impl Answer {
         };
         let body = StreamBody::new(parts.chain(rest));
         let mut response = Response::new(body.boxed_unsync());
-        *response.status_mut() = self.status.try_into().unwrap();
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("it is in a test");
         response
     }
 }
@@ -127,11 +127,10 @@ impl Fake {
         let service = service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
             async move {
-                let accept = request.headers().get("accept").map(|value| value.to_str().unwrap());
+                let accept = request.headers().get("accept").and_then(|value| value.to_str().ok());
                 let asked = (request.uri().to_string(), accept.unwrap_or_default().to_owned());
-                fake.asked.lock().unwrap().push(asked);
-                let answer = fake.answers.lock().unwrap().pop_front();
-                match answer {
+                fake.asked().push(asked);
+                match fake.next_answer() {
                     Some(answer) => Ok::<_, Infallible>(answer.into_response()),
                     None => std::future::pending().await,
                 }
@@ -140,9 +139,16 @@ impl Fake {
         Client::new(service, "default")
     }
 
+    fn next_answer(&self) -> Option<Answer> {
+        self.answers.lock().expect("no holder panics").pop_front()
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.asked.lock().expect("no holder panics")
+    }
+
     /// What was asked, in words.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap();
+    pub(crate) fn questions(&self) -> Vec<String> {
         let words = |(path, _): &(String, String)| {
             let value = |key: &str| path.split(['?', '&']).find_map(|part| part.strip_prefix(key));
             match value("watch=") {
@@ -150,11 +156,11 @@ impl Fake {
                 None => "list".to_owned(),
             }
         };
-        asked.iter().map(words).collect()
+        self.asked().iter().map(words).collect()
     }
 
     /// Path and query, and the kinds of answers accepted.
     pub(crate) fn first_request(&self) -> (String, String) {
-        self.asked.lock().unwrap()[0].clone()
+        self.asked()[0].clone()
     }
 }
