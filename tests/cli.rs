@@ -89,7 +89,7 @@ fn a_value_that_can_not_be_is_named_and_the_right_one_described() {
         ("--mirror-iface", "a-name-too-long-for-a-nic", "1 to 15"),
         ("--ovsdb", "ssl:host:6640", "write unix:PATH or tcp:HOST:PORT"),
         ("--openflow", "/run/br-int.mgmt", "write unix:PATH or tcp:HOST:PORT"),
-        ("--pod-source", "docker", "possible values: ovsdb"),
+        ("--pod-source", "docker", "possible values: kubernetes, ovsdb"),
         ("--marker-bits", "3,3", "two different bits of 0 to 31"),
         ("--marker-bits", "32,1", "two different bits of 0 to 31"),
         ("--metrics-addr", "9475", "ADDRESS:PORT"),
