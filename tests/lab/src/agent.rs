@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Node, Result,
+    Invocation, Node, Result,
     daemon::{Daemon, tail},
     until,
 };
@@ -79,11 +79,40 @@ impl Node {
     /// # Errors
     /// There is no binary.
     pub fn launch_agent(&self, args: &[&str]) -> Result<Agent<'_>> {
+        self.launch_agent_with(&[], args)
+    }
+
+    /// Starts an agent with `env` in its environment, such as `KUBECONFIG` or `RUST_LOG`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::agent`].
+    pub fn agent_with(&self, env: &[(&str, &str)], args: &[&str]) -> Result<Agent<'_>> {
+        let agent = self.launch_agent_with(env, args)?;
+        agent.await_ready()?;
+        Ok(agent)
+    }
+
+    /// Starts an agent with `env` in its environment and does not wait for it.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn launch_agent_with(&self, env: &[(&str, &str)], args: &[&str]) -> Result<Agent<'_>> {
+        self.start_agent(self.program(&binary()?.display().to_string()), env, args)
+    }
+
+    /// Starts an agent, where `program` is the agent's binary in whatever surroundings it shall have.
+    pub(crate) fn start_agent(
+        &self,
+        program: Invocation,
+        env: &[(&str, &str)],
+        args: &[&str],
+    ) -> Result<Agent<'_>> {
         let number = NEXT_AGENT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST_PORT + u16::try_from(number % 10_000)?;
         let log = self.log_folder().join(format!("ofmirror-{number}.log"));
-        let invocation = self
-            .program(&binary()?.display().to_string())
+        let invocation = env
+            .iter()
+            .fold(program, |program, (name, value)| program.env(*name, *value))
             .arg("agent")
             .args(["--ovs-rundir", &self.run_folder().display().to_string()])
             .args(["--metrics-addr", &format!("127.0.0.1:{port}")])
