@@ -192,8 +192,17 @@ fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
     if text == "none" {
         return Ok(MetricsAddress(None));
     }
-    let address = text
-        .parse()
-        .map_err(|_| "write ADDRESS:PORT, as in 0.0.0.0:9475 or [::1]:9475, or none")?;
-    Ok(MetricsAddress(Some(address)))
+    // A Pod is told its address without saying of which family it is, so [$(POD_IP)]:9475 must do for both.
+    let bracketed = || {
+        let (ip, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    };
+    let address = text.parse().ok().or_else(bracketed);
+    address.map_or_else(
+        || Err("write ADDRESS:PORT, as in 0.0.0.0:9475 or [::1]:9475, or none".to_owned()),
+        |address| Ok(MetricsAddress(Some(address))),
+    )
 }
+
+#[cfg(test)]
+mod tests;
