@@ -268,9 +268,7 @@ fn doctor_finds_nothing_wrong_with_a_node_that_is_well() {
         assert_eq!((doctor.status, doctor.err.as_str()), (Some(0), ""), "{}", doctor.out);
         assert!(doctor.out.ends_with("\nAll is well.\n"), "{}", doctor.out);
         assert!(doctor.out.contains("bits 27 (copied) and 26 (delivered) of reg10 are free"));
-        assert!(
-            doctor.out.contains("2 ports of Pods on the bridge, 1 to be mirrored")
-        );
+        assert!(doctor.out.contains("2 ports of Pods on the bridge, 1 to be mirrored"));
     });
 }
 

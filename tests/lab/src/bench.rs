@@ -1,19 +1,22 @@
-//! `lab bench`: how soon hooks are there and back, and what the agent costs, with many ports on one node.
+//! `lab bench`: how soon hooks are there and back, and what the agent costs, with many ports on one node, and in a large
+//! cluster.
 //!
 //! It measures and says whether the goals are met; missing one is no failure, as machines differ.
 
+mod annotations;
 mod machine;
 mod observer;
 mod process;
 mod samples;
 mod scenes;
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, bail};
+use flows::model::TableId;
 use samples::Measure;
 
-use crate::Result;
+use crate::{Node, Result, cluster::ASSETS};
 
 /// Measures everything and prints a table. `plan_and_diff` is what the benchmark of the flows crate printed.
 ///
@@ -22,6 +25,10 @@ use crate::Result;
 pub fn bench(plan_and_diff: Option<&Path>) -> Result {
     println!("{}\n", machine::describe()?);
     let mut measures = scenes::play()?;
+    let with_kubernetes = env::var_os(ASSETS).is_some();
+    if with_kubernetes {
+        measures.extend(annotations::play()?);
+    }
     if let Some(path) = plan_and_diff {
         let text = fs::read_to_string(path)?;
         for (name, what) in [
@@ -36,7 +43,23 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
     }
     print!("{}", samples::table(&measures));
     println!("\n{}", machine::load()?);
+    if !with_kubernetes {
+        println!("\nNOT MEASURED: Kubernetes, as {ASSETS} does not say where kube-apiserver is");
+    }
     Ok(())
+}
+
+/// The table in which OVN delivers to the bare ports.
+fn delivery_table(node: &Node) -> Result<TableId> {
+    let port = node.ofport("bare0")?;
+    let flows = node.dump_flows(&format!("out_port={port}"))?;
+    let table = flows.first().and_then(|flow| flow.split("table=").nth(1));
+    let table = table.and_then(|rest| rest.split(',').next()).context("no delivery to bare0")?;
+    Ok(TableId(table.parse()?))
+}
+
+fn say(what: &str) {
+    eprintln!("{what} ...");
 }
 
 /// The median for 10,000 ports, in milliseconds, as divan prints it: fastest, slowest, median, mean, samples,

@@ -19,6 +19,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use nix::sys::signal::Signal;
 
+pub(crate) use self::control_plane::ASSETS;
 pub use self::{events::Event, identity::ServiceAccount, objects::PodObject};
 use crate::{
     Node, Result,

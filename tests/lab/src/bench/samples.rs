@@ -43,9 +43,9 @@ impl Measure {
     fn row(&self) -> String {
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
         let median = self.quantile(0.5);
-        let (spread, most) = match self.samples.len() {
-            0 | 1 => ("".to_owned(), "".to_owned()),
-            _ => (show(self.quantile(0.95)), show(self.samples.last().copied())),
+        let [most, nearly_all, all] = match self.samples.len() {
+            0 | 1 => [(); 3].map(|()| String::new()),
+            _ => [0.95, 0.99, 1.0].map(|part| show(self.quantile(part))),
         };
         let goal = match (self.goal, median) {
             (Some(goal), Some(median)) if median <= goal => format!("<= {goal}: met"),
@@ -55,7 +55,7 @@ impl Measure {
         let Self { what, unit, samples, .. } = self;
         let count = samples.len();
         let line = format!(
-            "{what:<46} {unit:<4} {:>9} {spread:>9} {most:>9} {count:>4}  {goal}",
+            "{what:<46} {unit:<4} {:>9} {most:>9} {nearly_all:>9} {all:>9} {count:>4}  {goal}",
             show(median)
         );
         line.trim_end().to_owned()
@@ -65,8 +65,8 @@ impl Measure {
 /// The table, for people.
 pub(super) fn table(measures: &[Measure]) -> String {
     let mut text = format!(
-        "{:<46} {:<4} {:>9} {:>9} {:>9} {:>4}  {}\n",
-        "", "", "median", "95 %", "max", "n", "goal"
+        "{:<46} {:<4} {:>9} {:>9} {:>9} {:>9} {:>4}  {}\n",
+        "", "", "median", "95 %", "99 %", "max", "n", "goal"
     );
     for measure in measures {
         text.push_str(&measure.row());

@@ -13,9 +13,11 @@ use flows::{
 };
 
 use super::{
+    delivery_table,
     observer::{Observer, Sighting},
     process::{Memory, Work},
     samples::Measure,
+    say,
 };
 use crate::{Agent, Node, OURS, Result, Service};
 
@@ -62,12 +64,7 @@ impl Scene {
         say("bringing up a node with its ports");
         let node = Node::start()?;
         node.add_bare_ports(PORTS)?;
-        let port = node.ofport("bare0")?;
-        let flows = node.dump_flows(&format!("out_port={port}"))?;
-        let table = flows.first().and_then(|flow| flow.split("table=").nth(1));
-        let table =
-            table.and_then(|rest| rest.split(',').next()).context("no delivery to bare0")?;
-        Ok(Self { deliveries: TableId(table.parse()?), node })
+        Ok(Self { deliveries: delivery_table(&node)?, node })
     }
 
     fn observe(&self) -> Result<(Observer, Vec<Flow>)> {
@@ -241,8 +238,4 @@ fn milliseconds_between(start: Instant, end: Instant) -> f64 {
     let later = end.saturating_duration_since(start).as_secs_f64();
     let earlier = start.saturating_duration_since(end).as_secs_f64();
     (later - earlier) * 1e3
-}
-
-fn say(what: &str) {
-    eprintln!("{what} ...");
 }

@@ -20,7 +20,7 @@ pub(super) const API_PORT: u16 = 6443;
 pub(super) const ADMIN_TOKEN: &str = "lab-admin";
 
 /// The folder with the programs, by the name that the ecosystem has for it (envtest of controller-runtime).
-const ASSETS: &str = "KUBEBUILDER_ASSETS";
+pub(crate) const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// What to start for a program of Kubernetes: one in the folder, or for want of it one in `PATH`.
 pub(super) fn program(name: &str) -> Result<String> {
