@@ -2,8 +2,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test bench lab lab-shell lab-down
 
-# Tests on the lab run as root in namespaces of their own, which go with the sandbox's first process.
-IN_SANDBOX := cargo --config 'target."cfg(all())".runner=["$(CURDIR)/tests/lab/sandbox"]'
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 LAB = $(AS_ROOT) "$(TARGET)/debug/lab"
@@ -20,9 +18,9 @@ build: setup
 demo: build ## Show what ofmirror does, on a node with OVN that comes and goes, in a minute
 	@tests/lab/sandbox "$(TARGET)/debug/lab" demo
 
-test: build ## Run all tests, those on a real OVN node included
+test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included
 	cargo test
-	RUST_TEST_THREADS=2 $(IN_SANDBOX) test -p lab
+	@tests/lab/run-tests
 
 bench: setup ## Measure how soon, how fast and how small; takes minutes, most of them for the release build
 	@cargo build --release -p ofmirror -p lab

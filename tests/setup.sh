@@ -1,6 +1,10 @@
 #!/bin/bash
 # Installs what building and testing need on Debian: Open vSwitch, OVN, the network tools, a C compiler, and Rust when
 # there is none or it is too old. Does nothing when all is there, and starts no service.
+#
+#   tests/setup.sh [COMMAND:PACKAGE...]
+#
+# installs the packages of those commands instead (see tests/kubernetes/binaries).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin
@@ -12,6 +16,7 @@ needed=(
     ip:iproute2 ping:iputils-ping tcpdump:tcpdump ethtool:ethtool sysctl:procps iperf3:iperf3 busybox:busybox
     unshare:util-linux nsenter:util-linux setpriv:util-linux make:make gcc:gcc
 )
+if [ $# != 0 ]; then needed=("$@"); fi
 
 rust_version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
