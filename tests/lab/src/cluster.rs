@@ -4,6 +4,7 @@
 //! `default`, and a deleted Namespace stays Terminating.
 
 mod control_plane;
+mod daemon_set;
 mod events;
 mod identity;
 mod kubectl;
@@ -20,7 +21,9 @@ use anyhow::{Context as _, anyhow};
 use nix::sys::signal::Signal;
 
 pub(crate) use self::control_plane::ASSETS;
-pub use self::{events::Event, identity::ServiceAccount, objects::PodObject};
+pub use self::{
+    daemon_set::DaemonSet, events::Event, identity::ServiceAccount, objects::PodObject,
+};
 use crate::{
     Node, Result,
     daemon::{Daemon, tail},
