@@ -25,7 +25,8 @@ test: build ## Run all tests, those on a real OVN node and a real Kubernetes API
 bench: setup ## Measure how soon, how fast and how small; takes minutes, most of them for the release build
 	@cargo build --release -p ofmirror -p lab
 	@cargo bench -q -p flows --bench plan -- 10000 > "$(TARGET)/plan-and-diff.txt"
-	@tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
+	@assets=$$(tests/kubernetes/binaries) && export KUBEBUILDER_ASSETS=$$assets; \
+	tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
 
 lab: build ## Keep a node with OVN and five Pods up for work by hand
 	@$(LAB) up
