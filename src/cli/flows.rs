@@ -11,7 +11,11 @@ use flows::{
 use serde::Serialize;
 
 use super::{Node, print};
-use crate::observe::{Difference, Observation};
+use crate::{
+    observe::{Difference, Observation},
+    pods::Pod,
+    selection::Selected,
+};
 
 const HELP: &str = "\
 Examples:
@@ -20,7 +24,7 @@ Examples:
   ofmirror flows --diff && echo in sync      a line for each flow that is missing (+) or too many (-)
   ofmirror flows -o json | jq .missing       JSON always has all of it
 
-Lines are in the syntax of ovs-ofctl, which takes them back:
+Lines are in the syntax of ovs-ofctl, with the Pod as a comment at their end. It takes them back:
   ofmirror flows --desired | ovs-ofctl -O OpenFlow15 add-flows br-int -
 
 Nothing is changed. Exit status: 0; 1 if --diff finds a difference, or the flows can't be read.";
@@ -100,9 +104,16 @@ impl Options {
         }
         let text = match self.output {
             Format::Json => print::json(&Report::of(&seen, difference.as_ref()))?,
-            Format::Ofctl if self.desired => desired(&seen).iter().map(line).collect(),
-            Format::Ofctl if self.diff => difference.as_ref().map(changes).unwrap_or_default(),
-            Format::Ofctl => seen.flows.iter().map(counted).collect(),
+            Format::Ofctl => {
+                let of = |flow: &Flow| comment(&seen, flow);
+                match &difference {
+                    _ if self.desired => desired(&seen).iter().map(|flow| line(flow, of)).collect(),
+                    difference if self.diff => {
+                        difference.as_ref().map(|all| changes(all, of)).unwrap_or_default()
+                    }
+                    _ => seen.flows.iter().map(|flow| counted(flow, of)).collect(),
+                }
+            }
         };
         print::write(text.as_bytes())?;
         let differs = difference.is_some_and(|difference| difference != Difference::default());
@@ -110,12 +121,24 @@ impl Options {
     }
 }
 
-fn line(flow: &Flow) -> String {
-    format!("{flow}\n")
+/// What is said of a flow at the end of its line, where ovs-ofctl passes it over: whose packets it copies.
+fn comment(seen: &Observation, flow: &Flow) -> String {
+    pod(seen, flow).map(|pod| format!(" # {pod}")).unwrap_or_default()
+}
+
+/// The Pod whose packets a flow copies; none for flows that serve all Pods.
+fn pod(seen: &Observation, flow: &Flow) -> Option<Pod> {
+    let (_, ofport) = flow.cookie.purpose()?;
+    let has_it = |selected: &&Selected| selected.port.ofport == Some(ofport);
+    seen.world.pods().iter().find(has_it).map(Selected::pod)
+}
+
+fn line(flow: &Flow, comment: impl Fn(&Flow) -> String) -> String {
+    format!("{flow}{}\n", comment(flow))
 }
 
 /// As `ovs-ofctl dump-flows` prints it.
-fn counted(description: &FlowDesc) -> String {
+fn counted(description: &FlowDesc, comment: impl Fn(&Flow) -> String) -> String {
     let FlowDesc { flow, stats, .. } = description;
     let mut line = format!("cookie={}", flow.cookie);
     if let Some(age) = stats.duration {
@@ -128,13 +151,14 @@ fn counted(description: &FlowDesc) -> String {
     let _ = write!(line, ", table={table}, n_packets={packets}, n_bytes={bytes}, ");
     let _ = write!(line, "priority={}", flow.key.priority);
     let comma = if matching.is_empty() { "" } else { "," };
-    line + comma + &matching + " actions=" + &actions + "\n"
+    line + comma + &matching + " actions=" + &actions + &comment(flow) + "\n"
 }
 
 /// What goes, then what comes.
-fn changes(difference: &Difference) -> String {
-    let superfluous = difference.superfluous.iter().map(|flow| format!("-{flow}\n"));
-    superfluous.chain(difference.missing.iter().map(|flow| format!("+{flow}\n"))).collect()
+fn changes(difference: &Difference, comment: impl Fn(&Flow) -> String) -> String {
+    let line = |sign, flow| format!("{sign}{}", line(flow, &comment));
+    let superfluous = difference.superfluous.iter().map(|flow| line('-', flow));
+    superfluous.chain(difference.missing.iter().map(|flow| line('+', flow))).collect()
 }
 
 fn desired(seen: &Observation) -> Vec<Flow> {
@@ -171,14 +195,12 @@ impl FlowReport {
         let (matching, actions) = halves(flow);
         let purpose = flow.cookie.purpose();
         let ofport = purpose.map(|(_, port)| port).filter(|port| port.is_physical());
-        let pods = seen.world.pods();
-        let pod = ofport.and_then(|ofport| pods.iter().find(|pod| pod.port.ofport == Some(ofport)));
         Self {
             flow: flow.to_string(),
             cookie: flow.cookie.to_string(),
             purpose: purpose.map(|(purpose, _)| name(purpose)),
             ofport: ofport.map(|port| port.0),
-            pod: pod.map(|selected| selected.pod().to_string()),
+            pod: pod(seen, flow).map(|pod| pod.to_string()),
             table: flow.key.table.0,
             priority: flow.key.priority,
             r#match: matching,

@@ -151,6 +151,8 @@ fn flows_are_shown_as_ovs_ofctl_reads_and_writes_them() {
         for line in ours.lines() {
             let flow = line.split_once(" table=").unwrap().1;
             let (_, actions) = flow.rsplit_once(" actions=").unwrap();
+            let (actions, pod) = actions.split_once(" # ").unwrap_or((actions, ""));
+            assert_eq!(pod, if flow.contains("in_port=2,") { "shop/web" } else { pod }, "{line}");
             let mut found =
                 theirs.lines().filter(|theirs| theirs.ends_with(&format!(" actions={actions}")));
             assert!(found.next().is_some(), "{line}\n{theirs}");
@@ -170,7 +172,7 @@ fn a_difference_shows_what_is_missing_and_what_is_too_many() {
         assert_eq!(diff.status, Some(1));
         let missing = "cookie=0x6f666d7210000002,table=0,priority=65534,in_port=2,reg10=0x0/0xc000000 \
              actions=output:7,set_field:0x8000000/0x8000000->reg10,resubmit(,0)";
-        assert_eq!(diff.out, format!("-{stray}\n+{missing}\n"));
+        assert_eq!(diff.out, format!("-{stray} # shop/db\n+{missing} # shop/web\n"));
 
         let json = node.json(&["flows", "-o", "json"]);
         assert_eq!(json["in_sync"], false);
