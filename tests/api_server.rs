@@ -92,6 +92,20 @@ async fn a_watch_that_is_refused_as_expired_is_begun_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_from_the_last_bookmark() {
+    let fake = Fake::new([
+        Answer::list("10", &[pod("a", "true", "10")]),
+        Answer::watch([Answer::bookmark("50")]),
+        Answer::watch([Answer::modified(&pod("b", "true", "51"))]),
+        Answer::silence(),
+    ]);
+    let mut listener = Listener::start(&fake);
+    listener.hear_of(&["a", "b"]).await;
+    assert_eq!(fake.questions()[..3], ["list", "watch from 10", "watch from 50"]);
+    assert_eq!(listener.failures, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_a_line_is_nothing_and_the_watch_goes_on_where_it_was() {
     let whole = Answer::modified(&pod("b", "true", "11"));
     let half = whole[..whole.len() / 2].to_vec();

@@ -98,6 +98,15 @@ impl Answer {
         event("MODIFIED", pod)
     }
 
+    pub(crate) fn bookmark(version: &str) -> Vec<u8> {
+        let object = json!({
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadata",
+            "metadata": { "resourceVersion": version },
+        });
+        event("BOOKMARK", &object)
+    }
+
     pub(crate) fn error(code: u16, reason: &str, message: &str) -> Vec<u8> {
         event("ERROR", &status(code, reason, message))
     }
