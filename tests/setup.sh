@@ -53,7 +53,8 @@ install() {
 }
 
 "${root[@]}" apt-get update
-if [ ${#packages[@]} != 0 ]; then install "${packages[@]}" ca-certificates libc6-dev; fi
+# What is there already stays as it is.
+if [ ${#packages[@]} != 0 ]; then install --no-upgrade "${packages[@]}" ca-certificates libc6-dev; fi
 
 # The version that apt would install of a package.
 candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p'; }
