@@ -113,12 +113,14 @@ impl Agent {
         metrics: Metrics,
         health: watch::Sender<Health>,
     ) -> Result<Self, ClientError> {
-        let kubernetes = Kubernetes::start(&settings)?;
+        let kubernetes = Kubernetes::start(&settings, &metrics)?;
         let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
-        let keeper = Keeper::new(settings.clone(), manners.replace_mirrors, ovsdb.clone(), states);
+        let failures = metrics.errors.with_label_values(&["nic"]);
+        let replace = manners.replace_mirrors;
+        let keeper = Keeper::new(settings.clone(), replace, ovsdb.clone(), states, failures);
         let keeper = tokio::spawn(keeper.run(demanded));
         Ok(Self {
             world: settings.world(),
@@ -161,6 +163,9 @@ impl Agent {
                 event = self.openflow.next() => self.handle_burst(event).await,
                 Ok(()) = database.changed() => {
                     let state = database.borrow_and_update().clone();
+                    if matches!(&state.connection, ovsdb::Connection::Connecting { reason: Some(_) }) {
+                        self.count_error("ovsdb");
+                    }
                     self.world.set_ovsdb(state);
                 }
                 news = Kubernetes::next(&mut self.kubernetes) => {
@@ -231,6 +236,7 @@ impl Agent {
                 }
             }
             Err(error) => {
+                self.count_error("openflow");
                 if self.world.switch().is_ok() {
                     warn!(%error, "lost the bridge");
                 }
@@ -245,12 +251,21 @@ impl Agent {
 
     /// Takes in news and what the API server has sent already; returns whether that may change what is mirrored.
     fn hear(&mut self, first: News) -> bool {
-        let mut changed = self.world.hear(first);
+        let mut changed = false;
+        let mut next = Some(first);
         for _ in 0..COALESCED {
-            let Some(news) = Kubernetes::next(&mut self.kubernetes).now_or_never() else { break };
+            let Some(news) = next else { break };
+            if matches!(news, News::Failed(..)) {
+                self.count_error("kubernetes");
+            }
             changed |= self.world.hear(news);
+            next = Kubernetes::next(&mut self.kubernetes).now_or_never();
         }
         changed
+    }
+
+    fn count_error(&self, reason: &str) {
+        self.metrics.errors.with_label_values(&[reason]).inc();
     }
 
     /// Does what is due; returns whether that may have changed what is to be done.
@@ -286,8 +301,10 @@ impl Agent {
         self.world.follow();
         self.send_requests();
         if self.repair.is_none() && self.pause.is_none() {
+            let timer = self.metrics.reconcile.start_timer();
             self.plan = self.world.plan();
             self.send_repair();
+            timer.observe_duration();
         }
         self.tell();
     }
@@ -330,6 +347,7 @@ impl Agent {
         let Some(repair) = self.repair.take() else { return };
         let now = Instant::now();
         for (place, error) in &refused {
+            self.count_error("flow_refused");
             if let Some(flow) = repair.install_at(*place)
                 && self.refusals.note(flow, error, now)
             {
@@ -345,6 +363,7 @@ impl Agent {
                     switch.applied(repair.effective(&places));
                 }
                 let since_sent = repair.since.elapsed();
+                self.metrics.install.observe(since_sent.as_secs_f64());
                 info!(changes = done, bundle_ms = milliseconds(since_sent), "flows changed");
             }
             Err(error) => {
@@ -352,6 +371,7 @@ impl Agent {
                     .flow_changes
                     .with_label_values(&["refused"])
                     .inc_by(repair.len() as u64);
+                self.count_error("bundle_refused");
                 // If it is for one flow, the next attempt is without that.
                 if places.is_empty() {
                     warn!(%error, changes = repair.len(), "the switch refused a bundle; trying again");

@@ -1,97 +1,74 @@
-//! Every metric that ofmirror exports: its name, its labels and its help, in one place.
+//! Every metric that ofmirror exports: its name, its type, its labels and its help, in one place.
 
+mod families;
+mod family;
+
+pub use families::ALL;
+pub use family::{Family, Kind};
+pub use prometheus::IntCounter;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, GaugeVec, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-/// The agent's metrics. A clone counts into the same ones.
+/// Bounds in seconds of what is decided and done with flows: from a tenth of a millisecond, a single flow, to ten seconds, a
+/// switch that is busy with itself.
+const QUICK: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0,
+];
+/// Bounds in seconds of a loss: from a millisecond, a single flow, to two minutes, an ovn-controller that is slow to come back.
+const LOSS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0];
+
+/// The agent's metrics, as [`ALL`] describes them. A clone counts into the same ones.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is described where it is named, in families.rs")]
 pub struct Metrics {
     registry: Registry,
-    /// `ofmirror_connected{to}`: 1 while in sync with `openflow` or `ovsdb`, or while `kubernetes` answers.
-    pub connected: IntGaugeVec,
-    /// `ofmirror_ready`: 1 while everything that should be mirrored is.
     pub ready: IntGauge,
-    /// `ofmirror_flows_desired`: flows that the switch should have.
-    pub flows_desired: IntGauge,
-    /// `ofmirror_flows_installed`: those of them that it has.
-    pub flows_installed: IntGauge,
-    /// `ofmirror_pods_mirrored`: Pods with at least one mirrored port.
+    pub connected: IntGaugeVec,
+    pub connection_changed: GaugeVec,
     pub pods_mirrored: IntGauge,
-    /// `ofmirror_taps_rejected{reason}`: directions of ports that can't be mirrored.
+    pub pods_refused: IntGaugeVec,
     pub taps_rejected: IntGaugeVec,
-    /// `ofmirror_flow_losses_total`: times that somebody else removed or changed flows of ours.
-    pub losses: IntCounter,
-    /// `ofmirror_flows_lost_total`: how many flows that were.
-    pub flows_lost: IntCounter,
-    /// `ofmirror_restore_seconds`: from noticing a loss to the switch's word that all is back.
-    pub restore: Histogram,
-    /// `ofmirror_flow_changes_total{result}`: changes that the switch `committed` or `refused`.
+    pub mirror_nic_up: IntGauge,
+    pub flows_desired: IntGauge,
+    pub flows_installed: IntGauge,
+    pub flows_missing: IntGauge,
     pub flow_changes: IntCounterVec,
+    pub losses: IntCounter,
+    pub flows_lost: IntCounter,
+    pub restore: Histogram,
+    pub reconcile: Histogram,
+    pub install: Histogram,
+    pub errors: IntCounterVec,
 }
 
 impl Metrics {
     /// A fresh set, all zero.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Registry::new();
-        let metrics = Self {
-            connected: gauges(
-                &registry,
-                "connected",
-                "Whether the agent is in sync with openflow (the bridge) or ovsdb, and kubernetes (the API server) answers.",
-                "to",
-            ),
-            ready: gauge(
-                &registry,
-                "ready",
-                "Whether everything that should be mirrored is, as /readyz tells.",
-            ),
-            flows_desired: gauge(
-                &registry,
-                "flows_desired",
-                "Flows that the bridge should have for mirroring.",
-            ),
-            flows_installed: gauge(
-                &registry,
-                "flows_installed",
-                "Desired flows that the bridge has, by its own word.",
-            ),
-            pods_mirrored: gauge(
-                &registry,
-                "pods_mirrored",
-                "Pods with at least one port that is mirrored.",
-            ),
-            taps_rejected: gauges(
-                &registry,
-                "taps_rejected",
-                "Directions of Pod ports that should be mirrored and can't be, by reason.",
-                "reason",
-            ),
-            losses: counter(
-                &registry,
-                "flow_losses_total",
-                "Times that somebody else removed or changed flows of ours, as ovn-controller does when it reconnects.",
-            ),
-            flows_lost: counter(
-                &registry,
-                "flows_lost_total",
-                "Flows of ours that somebody else removed or changed.",
-            ),
-            restore: restore(&registry),
-            flow_changes: counters(
-                &registry,
-                "flow_changes_total",
-                "Changes of flows that were asked of the bridge, by result: committed or refused.",
-                "result",
-            ),
-            registry,
-        };
-        let version = Opts::new("ofmirror_build_info", "The version that runs; always 1.")
-            .const_label("version", env!("CARGO_PKG_VERSION"));
-        register(&metrics.registry, IntGauge::with_opts(version)).set(1);
-        metrics
+        let registry = &Registry::new();
+        families::BUILD.constant(registry, env!("CARGO_PKG_VERSION"));
+        Self {
+            ready: families::READY.int_gauge(registry),
+            connected: families::CONNECTED.int_gauges(registry),
+            connection_changed: families::CONNECTION_CHANGED.float_gauges(registry),
+            pods_mirrored: families::PODS_MIRRORED.int_gauge(registry),
+            pods_refused: families::PODS_REFUSED.int_gauges(registry),
+            taps_rejected: families::TAPS_REJECTED.int_gauges(registry),
+            mirror_nic_up: families::MIRROR_NIC_UP.int_gauge(registry),
+            flows_desired: families::FLOWS_DESIRED.int_gauge(registry),
+            flows_installed: families::FLOWS_INSTALLED.int_gauge(registry),
+            flows_missing: families::FLOWS_MISSING.int_gauge(registry),
+            flow_changes: families::FLOW_CHANGES.int_counters(registry),
+            losses: families::FLOW_LOSSES.int_counter(registry),
+            flows_lost: families::FLOWS_LOST.int_counter(registry),
+            restore: families::RESTORE.buckets(registry, LOSS),
+            reconcile: families::RECONCILE.buckets(registry, QUICK),
+            install: families::INSTALL.buckets(registry, QUICK),
+            errors: families::ERRORS.int_counters(registry),
+            registry: registry.clone(),
+        }
     }
 
     /// All metrics in Prometheus' text format, with those of the process.
@@ -113,57 +90,16 @@ impl Default for Metrics {
     }
 }
 
-fn options(name: &str, help: &str) -> Opts {
-    Opts::new(format!("ofmirror_{name}"), help)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    register(registry, IntGauge::with_opts(options(name, help)))
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, label: &str) -> IntGaugeVec {
-    register(registry, IntGaugeVec::new(options(name, help), &[label]))
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    register(registry, IntCounter::with_opts(options(name, help)))
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
-    register(registry, IntCounterVec::new(options(name, help), &[label]))
-}
-
-/// A millisecond to two minutes: the first is a single flow, the last an ovn-controller that is slow to come back.
-fn restore(registry: &Registry) -> Histogram {
-    let help = "Seconds from noticing that flows are lost to having them back.";
-    let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0];
-    let options = HistogramOpts::new("ofmirror_restore_seconds", help).buckets(buckets);
-    register(registry, Histogram::with_opts(options))
-}
-
-fn register<M: prometheus::core::Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<M>,
-) -> M {
-    let metric = metric.expect("names, labels and buckets are constants of this file, and valid");
-    registry.register(Box::new(metric.clone())).expect("no name is registered twice");
-    metric
+/// All metrics as a table of Markdown, as README has it.
+#[must_use]
+pub fn table() -> String {
+    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    for Family { name, kind, labels, help } in ALL {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        table.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")));
+    }
+    table
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_has_the_prefix_and_a_help_text() {
-        let metrics = Metrics::new();
-        for family in metrics.registry.gather() {
-            assert!(family.name().starts_with("ofmirror_"), "{}", family.name());
-            assert!(family.help().ends_with('.'), "{}", family.name());
-        }
-        metrics.losses.inc();
-        let text = String::from_utf8(metrics.render()).unwrap();
-        assert!(text.contains("ofmirror_flow_losses_total 1"), "{text}");
-        assert!(text.contains("process_resident_memory_bytes"), "{text}");
-    }
-}
+mod tests;

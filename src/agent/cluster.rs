@@ -2,6 +2,7 @@
 
 use std::{future::pending, time::Instant};
 
+use metrics::Metrics;
 use tokio::sync::mpsc;
 
 use super::Agent;
@@ -14,6 +15,7 @@ use crate::{
         feed::Feed,
     },
     settings::{PodSource, Settings},
+    verdict::Verdict,
 };
 
 /// What is heard from the API server, and what is told by it.
@@ -25,11 +27,16 @@ pub(super) struct Kubernetes {
 
 impl Kubernetes {
     /// Starts to connect, if Pods are learnt from there.
-    pub(super) fn start(settings: &Settings) -> Result<Option<Self>, ClientError> {
+    pub(super) fn start(
+        settings: &Settings,
+        metrics: &Metrics,
+    ) -> Result<Option<Self>, ClientError> {
         let PodSource::Kubernetes { config, node } = &settings.pods else { return Ok(None) };
         let (announcements, announced) = mpsc::channel(events::WAITING);
         let client = connect(config, || {})?;
-        tokio::spawn(events::publish(client, node.clone(), settings.nic.clone(), announced));
+        let refused = metrics.errors.with_label_values(&["event_refused"]);
+        let publisher = events::Publisher::new(client, node, &settings.nic, refused);
+        tokio::spawn(publisher.run(announced));
         let feed = Feed::start(config, node)?;
         Ok(Some(Self { feed, journal: Journal::default(), announcements }))
     }
@@ -51,6 +58,12 @@ impl Agent {
         }
         let (Some(kubernetes), Some(plan)) = (&mut self.kubernetes, &self.plan) else { return };
         let (reports, room) = (self.world.reports(plan), kubernetes.announcements.capacity());
+        self.metrics.pods_refused.reset();
+        for report in reports.values() {
+            if let Verdict::Refused(refusal) = &report.verdict {
+                self.metrics.pods_refused.with_label_values(&[refusal.name()]).inc();
+            }
+        }
         for announcement in kubernetes.journal.due(&reports, now, room) {
             // There is room, and the receiver lives as long as the runtime.
             let _ = kubernetes.announcements.try_send(announcement);

@@ -1,6 +1,6 @@
 //! What the agent tells of itself: health, metrics, log.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
@@ -73,19 +73,31 @@ impl Agent {
     fn measure(&self, ready: bool) {
         let desired = self.plan.as_ref().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
-        let connected = |to| metrics.connected.with_label_values(&[to]);
-        connected("openflow").set(self.world.switch().is_ok().into());
-        connected("ovsdb").set(self.world.ovsdb().is_synced().into());
+        self.tell_connected("openflow", self.world.switch().is_ok());
+        self.tell_connected("ovsdb", self.world.ovsdb().is_synced());
         if let Some(cluster) = self.world.cluster() {
-            connected("kubernetes").set(cluster.is_connected().into());
+            self.tell_connected("kubernetes", cluster.is_connected());
         }
+        let nic = self.world.sink().link.as_ref();
+        metrics.mirror_nic_up.set(nic.is_some_and(|link| link.up).into());
         metrics.ready.set(ready.into());
         metrics.flows_desired.set(desired as i64);
         metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);
+        metrics.flows_missing.set(self.missing as i64);
         metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
         metrics.taps_rejected.reset();
         for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
             metrics.taps_rejected.with_label_values(&[rejected.reason.name()]).inc();
         }
+    }
+
+    fn tell_connected(&self, to: &str, yes: bool) {
+        let connected = self.metrics.connected.with_label_values(&[to]);
+        let changed = self.metrics.connection_changed.with_label_values(&[to]);
+        if connected.get() != i64::from(yes) || changed.get() == 0.0 {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            changed.set(now.unwrap_or_default().as_secs_f64());
+        }
+        connected.set(yes.into());
     }
 }

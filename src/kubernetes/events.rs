@@ -8,6 +8,7 @@ use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use metrics::IntCounter;
 use tokio::{sync::mpsc, time::sleep};
 use tracing::{debug, warn};
 
@@ -26,27 +27,46 @@ const NOTE: usize = 1024;
 /// And of its action (`ActionLengthLimit`).
 const ACTION: usize = 128;
 
-/// Sends what comes from `announcements` until there is no sender any more. `node` and `nic` are named in the notes.
-pub async fn publish(
-    client: Client,
+/// Writes Events.
+pub struct Publisher {
+    recorder: Recorder,
+    /// This node's name, and that of its mirror NIC, for the notes.
     node: String,
     nic: String,
-    mut announcements: mpsc::Receiver<Announcement>,
-) {
-    let reporter = Reporter { controller: "ofmirror".to_owned(), instance: Some(node.clone()) };
-    let recorder = Recorder::new(client, reporter);
-    while let Some(announcement) = announcements.recv().await {
-        let (event, pod) = (event(&announcement.what, &node, &nic), reference(&announcement));
+    refused: IntCounter,
+}
+
+impl Publisher {
+    /// A publisher that counts what the API server does not take.
+    #[must_use]
+    pub fn new(client: Client, node: &str, nic: &str, refused: IntCounter) -> Self {
+        let instance = Some(node.to_owned());
+        let reporter = Reporter { controller: "ofmirror".to_owned(), instance };
+        let recorder = Recorder::new(client, reporter);
+        Self { recorder, node: node.to_owned(), nic: nic.to_owned(), refused }
+    }
+
+    /// Publishes what comes from `announcements` until there is no sender any more.
+    pub async fn run(self, mut announcements: mpsc::Receiver<Announcement>) {
+        while let Some(announcement) = announcements.recv().await {
+            self.publish(&announcement).await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn publish(&self, announcement: &Announcement) {
+        let event = event(&announcement.what, &self.node, &self.nic);
+        let pod = reference(announcement);
         let delays = ExponentialBuilder::default().with_jitter().without_max_times();
-        let sent = (|| recorder.publish(&event, &pod))
+        let sent = (|| self.recorder.publish(&event, &pod))
             .retry(delays)
             .when(is_passing)
             .notify(|error, _| debug!(error = in_a_line(error), "an Event has to wait"));
         if let Err(error) = sent.await {
-            let (pod, reason) = (announcement.pod, event.reason);
+            self.refused.inc();
+            let (pod, reason) = (&announcement.pod, &event.reason);
             warn!(error = in_a_line(&error), %pod, reason, "the API server took no Event");
         }
-        sleep(PAUSE).await;
     }
 }
 

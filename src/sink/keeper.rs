@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use flows::model::OfPort;
+use metrics::IntCounter;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -49,6 +50,8 @@ pub struct Keeper {
     replace_mirrors: bool,
     ovsdb: ovsdb::Client,
     states: watch::Sender<SinkState>,
+    /// Steps that failed.
+    failures: IntCounter,
     /// The port that is kept free of floods, and the connection by which that was said.
     quieted: Option<(OfPort, u64)>,
 }
@@ -60,15 +63,16 @@ enum Progress {
 }
 
 impl Keeper {
-    /// A keeper that tells how the port is to `states`.
+    /// A keeper that tells how the port is to `states`, and counts the steps that failed.
     #[must_use]
     pub fn new(
         settings: Settings,
         replace_mirrors: bool,
         ovsdb: ovsdb::Client,
         states: watch::Sender<SinkState>,
+        failures: IntCounter,
     ) -> Self {
-        Self { settings, replace_mirrors, ovsdb, states, quieted: None }
+        Self { settings, replace_mirrors, ovsdb, states, failures, quieted: None }
     }
 
     /// Keeps the port as `demands` say. Ends when the agent does, or by being dropped.
@@ -217,6 +221,7 @@ impl Keeper {
     }
 
     fn complain(&self, error: &StepError) {
+        self.failures.inc();
         let problem = Some(error.to_string());
         self.states.send_if_modified(|state| {
             let news = state.problem != problem;

@@ -1,0 +1,104 @@
+//! Every metric of ofmirror.
+
+use crate::Family;
+
+pub(crate) const READY: Family = Family::gauge(
+    "ofmirror_ready",
+    &[],
+    "Whether everything that should be mirrored is, as /readyz tells.",
+);
+pub(crate) const CONNECTED: Family = Family::gauge(
+    "ofmirror_connected",
+    &["to"],
+    "Whether the agent is in sync with openflow (the bridge) or ovsdb, and kubernetes (the API server) answers.",
+);
+pub(crate) const CONNECTION_CHANGED: Family = Family::gauge(
+    "ofmirror_connection_changed_timestamp_seconds",
+    &["to"],
+    "When ofmirror_connected last changed, in seconds since 1970.",
+);
+pub(crate) const PODS_MIRRORED: Family = Family::gauge(
+    "ofmirror_pods_mirrored",
+    &[],
+    "Pods with at least one port that is to be mirrored.",
+);
+pub(crate) const PODS_REFUSED: Family = Family::gauge(
+    "ofmirror_pods_refused",
+    &["reason"],
+    "Pods that somebody asks to mirror in vain, by reason: those of the Events MirrorRefused.",
+);
+pub(crate) const TAPS_REJECTED: Family = Family::gauge(
+    "ofmirror_taps_rejected",
+    &["reason"],
+    "Directions of Pod ports that should be mirrored and can't be, by reason.",
+);
+pub(crate) const MIRROR_NIC_UP: Family =
+    Family::gauge("ofmirror_mirror_nic_up", &[], "Whether the mirror NIC is there and up.");
+pub(crate) const FLOWS_DESIRED: Family = Family::gauge(
+    "ofmirror_flows_desired",
+    &[],
+    "Flows that the bridge should have for mirroring.",
+);
+pub(crate) const FLOWS_INSTALLED: Family = Family::gauge(
+    "ofmirror_flows_installed",
+    &[],
+    "Desired flows that the bridge has, by its own word.",
+);
+pub(crate) const FLOWS_MISSING: Family =
+    Family::gauge("ofmirror_flows_missing", &[], "Desired flows that the bridge lacks.");
+pub(crate) const FLOW_CHANGES: Family = Family::counter(
+    "ofmirror_flow_changes_total",
+    &["result"],
+    "Changes of flows that were asked of the bridge, by result: committed or refused.",
+);
+pub(crate) const FLOW_LOSSES: Family = Family::counter(
+    "ofmirror_flow_losses_total",
+    &[],
+    "Times that somebody else removed or changed flows of ours, as ovn-controller does when it reconnects.",
+);
+pub(crate) const FLOWS_LOST: Family = Family::counter(
+    "ofmirror_flows_lost_total",
+    &[],
+    "Flows of ours that somebody else removed or changed.",
+);
+pub(crate) const RESTORE: Family = Family::histogram(
+    "ofmirror_restore_seconds",
+    "From noticing that flows are lost to having them back.",
+);
+pub(crate) const RECONCILE: Family = Family::histogram(
+    "ofmirror_reconcile_seconds",
+    "What it takes to decide, after an event, which flows there should be and which are missing.",
+);
+pub(crate) const INSTALL: Family = Family::histogram(
+    "ofmirror_install_seconds",
+    "From sending changes of flows to the bridge's word that they are made.",
+);
+pub(crate) const ERRORS: Family = Family::counter(
+    "ofmirror_errors_total",
+    &["reason"],
+    "What went wrong: openflow, ovsdb or kubernetes (a connection was lost, or not made), flow_refused, bundle_refused, event_refused, nic.",
+);
+pub(crate) const BUILD: Family =
+    Family::gauge("ofmirror_build_info", &["version"], "The version that runs; always 1.");
+
+/// All of them, in the order in which people want to read them.
+pub const ALL: &[Family] = &[
+    READY,
+    CONNECTED,
+    CONNECTION_CHANGED,
+    PODS_MIRRORED,
+    PODS_REFUSED,
+    TAPS_REJECTED,
+    MIRROR_NIC_UP,
+    FLOWS_DESIRED,
+    FLOWS_INSTALLED,
+    FLOWS_MISSING,
+    FLOW_CHANGES,
+    FLOW_LOSSES,
+    FLOWS_LOST,
+    RESTORE,
+    RECONCILE,
+    INSTALL,
+    ERRORS,
+    BUILD,
+];

@@ -1,0 +1,108 @@
+//! A metric's description, and the metric made from it.
+
+use std::fmt;
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
+};
+
+/// What a metric's figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They go up and down.
+    Gauge,
+    /// They only go up, from 0 when the agent starts.
+    Counter,
+    /// How often they were in each range.
+    Histogram,
+}
+
+/// A metric: all that there is to say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name, with the unit at its end.
+    pub name: &'static str,
+    /// What its figures are.
+    pub kind: Kind,
+    /// What its series differ by.
+    pub labels: &'static [&'static str],
+    /// What it means, in a sentence or two.
+    pub help: &'static str,
+}
+
+impl Family {
+    pub(crate) const fn gauge(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Gauge, labels, help }
+    }
+
+    pub(crate) const fn counter(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Counter, labels, help }
+    }
+
+    pub(crate) const fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: Kind::Histogram, labels: &[], help }
+    }
+
+    fn options(&self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+
+    pub(crate) fn int_gauge(&self, registry: &Registry) -> IntGauge {
+        register(registry, IntGauge::with_opts(self.options()))
+    }
+
+    pub(crate) fn int_gauges(&self, registry: &Registry) -> IntGaugeVec {
+        register(registry, IntGaugeVec::new(self.options(), self.labels))
+    }
+
+    pub(crate) fn int_counter(&self, registry: &Registry) -> IntCounter {
+        register(registry, IntCounter::with_opts(self.options()))
+    }
+
+    pub(crate) fn int_counters(&self, registry: &Registry) -> IntCounterVec {
+        register(registry, IntCounterVec::new(self.options(), self.labels))
+    }
+
+    pub(crate) fn float_gauges(&self, registry: &Registry) -> GaugeVec {
+        register(registry, GaugeVec::new(self.options(), self.labels))
+    }
+
+    pub(crate) fn buckets(&self, registry: &Registry, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::new(self.name, self.help).buckets(buckets.to_vec());
+        register(registry, Histogram::with_opts(options))
+    }
+
+    /// A gauge that is always 1, and says something by its label.
+    pub(crate) fn constant(&self, registry: &Registry, value: &str) {
+        let gauge = self.int_gauges(registry);
+        gauge.with_label_values(&[value]).set(1);
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        })
+    }
+}
+
+fn register<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<M>,
+) -> M {
+    let metric = metric.expect("names, labels and buckets are constants of this crate, and valid");
+    registry.register(Box::new(metric.clone())).expect("no name is registered twice");
+    metric
+}
