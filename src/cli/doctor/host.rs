@@ -104,7 +104,7 @@ impl Host {
     fn rights(&self) -> String {
         let user = self.field("Uid").and_then(|ids| ids.split_whitespace().nth(1));
         format!(
-            "this runs as user {}, who may not open it: run as root, as the user or in the group that it belongs to, or with CAP_DAC_OVERRIDE",
+            "this runs as user {}, who may not open it: run as the user that it belongs to, or with CAP_DAC_OVERRIDE",
             user.unwrap_or("unknown")
         )
     }
