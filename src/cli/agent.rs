@@ -1,7 +1,10 @@
 //! `ofmirror agent`.
 
+mod removed;
+
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use metrics::Metrics;
 use tokio::{
@@ -92,8 +95,16 @@ impl Options {
             keep_on_exit: self.on_exit == OnExit::Keep,
         };
         let settings = self.node.settings().await?;
-        Agent::start(settings, manners, metrics, sender)?.run(stop).await?;
-        Ok(())
+        let agent = Agent::start(settings, manners, metrics, sender)?;
+        let folder = &self.node.ovs_rundir;
+        tokio::select! {
+            result = agent.run(stop) => Ok(result?),
+            // Without a farewell: there is nobody to say it to, and the next agent adopts whatever is left.
+            () = removed::removed(folder) => bail!(
+                "{} was removed, and is still mounted here; starting anew to get the one that is there now",
+                folder.display()
+            ),
+        }
     }
 
     fn start_log(&self) {

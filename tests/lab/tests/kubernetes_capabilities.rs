@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::chown};
 
 use anyhow::Context as _;
-use lab::{Agent, Cluster, Node, Result, until};
+use lab::{Agent, Cluster, Node, Result, Service, until};
 
 /// Each folder of `deploy/` that an operator applies, the NIC that it mirrors to, and who owns the sockets of Open vSwitch
 /// on nodes that it is for.
@@ -99,5 +99,26 @@ fn without_any_one_of_its_capabilities_the_agent_is_not_ready_and_says_why() -> 
             agent.stop()?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn an_agent_whose_folder_of_sockets_was_made_anew_ends_so_that_its_next_container_sees_the_new_one()
+-> Result {
+    let node = Node::start()?;
+    let cluster = Cluster::start(&node)?;
+    cluster.apply_deploy("")?;
+    let agent = cluster.launch_container(&cluster.daemon_set()?, &ALL)?;
+    agent.await_ready()?;
+    // As systemd does it when Open vSwitch stops and starts.
+    node.kill(Service::Vswitchd)?;
+    node.kill(Service::Ovsdb)?;
+    fs::rename(node.run_folder(), node.folder().join("old"))?;
+    fs::create_dir(node.run_folder())?;
+    fs::remove_dir_all(node.folder().join("old"))?;
+    until("the agent to end", || Ok(agent.alive().is_err().then_some(())))?;
+    let (status, log) = agent.await_end()?;
+    assert!(!status.success(), "{log}");
+    assert!(log.contains("was removed, and is still mounted here"), "{log}");
     Ok(())
 }

@@ -14,7 +14,11 @@ const CONFINE: &str = r#"
 set -eu
 sockets=$1 capabilities=$2
 shift 2
-mount --bind "$sockets" "$sockets"
+# By its path the folder is not found in a container, only by its mount.
+mount --bind "$sockets" /mnt
+mount -t tmpfs container "${sockets%/*}"
+mkdir "$sockets"
+mount --move /mnt "$sockets"
 mount --bind /proc/sys /proc/sys
 for place in / /proc/sys "$sockets"; do mount -o remount,bind,ro "$place"; done
 exec setpriv --reuid 0 --regid 0 --clear-groups --no-new-privs \
