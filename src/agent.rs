@@ -10,6 +10,7 @@
 mod cluster;
 mod farewell;
 mod report;
+mod traffic;
 
 use std::{
     collections::HashSet,
@@ -26,7 +27,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::cluster::Kubernetes;
+use self::{cluster::Kubernetes, traffic::Traffic};
 use crate::{
     cluster::News,
     health::{Health, HealthLog},
@@ -50,8 +51,8 @@ use crate::{
 
 /// How often what has no event of its own is looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Every how many ticks our flows are read again, in case a report was missed.
-const REREAD: u32 = 60;
+/// Every how many ticks our flows are read again, for what they have counted, and in case a report was missed.
+const REREAD: u32 = 5;
 /// How long after a loss all flows are scanned again: whoever removed ours may be a new OVN, that uses other bits.
 const RESCAN: Duration = Duration::from_secs(5);
 /// Bundles that may be sent between two ticks. Somebody who keeps removing our flows must not keep the switch busy.
@@ -80,6 +81,7 @@ pub struct Agent {
     ovsdb: ovsdb::Client,
     openflow: Link<Tag>,
     kubernetes: Option<Kubernetes>,
+    traffic: Traffic,
     demands: watch::Sender<Demand>,
     sink: watch::Receiver<SinkState>,
     keeper: JoinHandle<Result<(), NicError>>,
@@ -126,6 +128,7 @@ impl Agent {
             world: settings.world(),
             openflow: Link::new(settings.openflow.clone()),
             kubernetes,
+            traffic: Traffic::new(metrics.clone()),
             ovsdb,
             demands,
             sink,
@@ -231,9 +234,13 @@ impl Agent {
                 self.finish_repair(outcome, refused);
             }
             Ok(event) => {
+                if let Event::FlowRemoved(removed) = &event {
+                    self.book_removal(removed);
+                }
                 if let Some(switch) = self.world.switch_mut() {
                     switch.handle(event, Instant::now());
                 }
+                self.book_readings();
             }
             Err(error) => {
                 self.count_error("openflow");
@@ -276,6 +283,7 @@ impl Agent {
         if let Some(switch) = self.world.switch_mut() {
             if tick.is_multiple_of(REREAD) {
                 switch.reread();
+                switch.read_sink();
             }
             if self.rescan.is_some_and(|due| due <= now) {
                 self.rescan = None;
@@ -359,6 +367,7 @@ impl Agent {
             Ok(()) => {
                 let done = repair.len() - places.len();
                 self.metrics.flow_changes.with_label_values(&["committed"]).inc_by(done as u64);
+                self.book_changes(repair.effective(&places));
                 if let Some(switch) = self.world.switch_mut() {
                     switch.applied(repair.effective(&places));
                 }

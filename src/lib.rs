@@ -18,5 +18,6 @@ pub mod selection;
 pub mod settings;
 pub mod sink;
 pub mod switch;
+pub mod traffic;
 pub mod verdict;
 pub mod world;

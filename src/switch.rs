@@ -22,7 +22,7 @@ use flows::{
     diff::{Change, Observed},
     marker::MarkerBits,
     model::{Flow, OfPort, TableId},
-    ofp::{Features, FlowUpdate, Message, MultipartReply, MultipartRequest},
+    ofp::{Features, FlowDesc, FlowUpdate, Message, MultipartReply, MultipartRequest, PortStats},
 };
 pub use hooks::Loss;
 pub use scan::Conflict;
@@ -32,7 +32,10 @@ use {
     scan::{Found, Scan},
 };
 
-use crate::openflow::session::{Event, RequestError};
+use crate::{
+    openflow::session::{Event, RequestError},
+    traffic::Reading,
+};
 
 /// Complaints about nothing that is known of which a connection's are logged.
 const COMPLAINTS: u32 = 20;
@@ -50,8 +53,10 @@ pub enum Tag {
     Table(TableId),
     /// Watching what outputs to a port, to find the table.
     Probe(OfPort),
-    /// Reading our flows again.
+    /// Reading our flows again, and what they have counted.
     Reread,
+    /// Reading what the mirror port has counted.
+    Sink,
     /// Making changes.
     Repair,
     /// Taking everything of ours away.
@@ -86,6 +91,10 @@ pub struct Switch {
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
     known: bool,
+    /// What our flows had counted at the last reading, until it is taken.
+    counted: Option<Vec<Reading>>,
+    /// What the mirror port had.
+    sink: Option<PortStats>,
 }
 
 impl Switch {
@@ -107,7 +116,10 @@ impl Switch {
             complaints: 0,
             outstanding: 0,
             known: false,
+            counted: None,
+            sink: None,
         };
+        switch.messages.extend(ask::to_hear_of_removals());
         switch.rescan();
         switch
     }
@@ -169,6 +181,16 @@ impl Switch {
         self.hooks.loss.take()
     }
 
+    /// What our flows had counted at the last reading, once.
+    pub fn take_counted(&mut self) -> Option<Vec<Reading>> {
+        self.counted.take()
+    }
+
+    /// What the mirror port had counted at the last reading, once.
+    pub fn take_sink(&mut self) -> Option<PortStats> {
+        self.sink.take()
+    }
+
     /// The next question for the switch.
     pub fn poll_request(&mut self) -> Option<(Tag, MultipartRequest)> {
         let request = self.requests.pop_front();
@@ -194,11 +216,17 @@ impl Switch {
         }
     }
 
-    /// Reads our flows again.
+    /// Reads our flows again, and what they have counted.
     pub fn reread(&mut self) {
         if self.hooks.start_reread() {
             self.requests.push_back((Tag::Reread, ask::ours()));
         }
+    }
+
+    /// Reads what the mirror port has counted.
+    pub fn read_sink(&mut self) {
+        let request = self.guarded.map(|port| (Tag::Sink, MultipartRequest::PortStats(port)));
+        self.requests.extend(request);
     }
 
     /// Sees to it that the guard of `sink` is known, and where OVN delivers to `wanted`. To be called after each event,
@@ -210,6 +238,8 @@ impl Switch {
                 self.requests.push_back((Tag::Guard, request));
             }
             self.guarded = sink;
+            // What it has counted before there are any copies.
+            self.read_sink();
         }
         let missing = self.delivery.missing(wanted);
         let unasked = missing.iter().find(|port| !self.known && !self.delivery.was_probed(**port));
@@ -246,7 +276,7 @@ impl Switch {
             Event::Part { tag, body, more } => self.handle_part(tag, body, more, now),
             Event::Updates(updates) => self.handle_updates(updates, now),
             Event::Refused { tag, error } => self.handle_refusal(tag, &error),
-            // The switch may tell of a removal after it has the flow again, so it is a hint and no more.
+            // The switch may tell of a removal after it has the flow again, so for us it is a hint and no more.
             Event::FlowRemoved(_) if self.watching == Watching::Polling => self.reread(),
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
             Event::Stray(error) => self.handle_complaint(&error),
@@ -269,7 +299,10 @@ impl Switch {
         match body {
             MultipartReply::FlowMonitor(updates) => self.handle_updates(updates, now),
             MultipartReply::FlowDesc(read) => {
-                read.into_iter().for_each(|description| self.handle_read(tag, description.flow));
+                read.into_iter().for_each(|description| self.handle_read(tag, description));
+            }
+            MultipartReply::PortStats(ports) if tag == Tag::Sink => {
+                self.sink = ports.into_iter().find(|port| Some(port.port) == self.guarded);
             }
             _ => {}
         }
@@ -280,7 +313,10 @@ impl Switch {
         match tag {
             Tag::Scan => self.finish_scan(),
             Tag::Hooks => self.hooks.all_seen(),
-            Tag::Reread if !self.hooks.finish_reread(now) => self.reread(),
+            Tag::Reread => match self.hooks.finish_reread(now) {
+                Some(counted) => self.counted = Some(counted),
+                None => self.reread(),
+            },
             Tag::Table(table) if self.watching == Watching::Polling => {
                 self.delivery.finish_table(table);
             }
@@ -288,11 +324,12 @@ impl Switch {
         }
     }
 
-    fn handle_read(&mut self, tag: Tag, flow: Flow) {
+    fn handle_read(&mut self, tag: Tag, description: FlowDesc) {
+        let FlowDesc { flow, stats, .. } = description;
         match tag {
-            Tag::Scan if flow.cookie.is_ours() => self.hooks.seen_by_scan(flow),
+            Tag::Reread => self.hooks.reread(flow, &stats),
+            Tag::Scan if flow.cookie.is_ours() => self.hooks.seen_by_scan(flow, &stats),
             Tag::Scan => self.scan.look_at(&flow),
-            Tag::Reread => self.hooks.reread(flow),
             Tag::Hooks => self.hooks.seen(flow),
             Tag::Table(_) if self.watching == Watching::Polling => self.delivery.read(&flow),
             _ => self.learn_delivery(&flow),
@@ -328,7 +365,6 @@ impl Switch {
                     "the switch has no flow monitors (Open vSwitch before 3.0): its flows are read once a second instead"
                 );
                 self.watching = Watching::Polling;
-                self.messages.extend(ask::to_hear_of_removals());
                 self.requests.push_back((Tag::Hooks, ask::ours()));
                 return;
             }
@@ -342,6 +378,7 @@ impl Switch {
     }
 
     fn finish_scan(&mut self) {
+        self.counted = self.hooks.finish_scan().or(self.counted.take());
         self.found = self.scan.finish();
         let marker = self.found.marker(self.wanted_marker).ok();
         if self.marker != marker {

@@ -55,6 +55,12 @@ impl Observed {
         self.flows.is_empty()
     }
 
+    /// Whether a flow with this key is there.
+    #[must_use]
+    pub fn contains_key(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
     /// Whether this very flow is there, not another with its key.
     #[must_use]
     pub fn contains(&self, flow: &Flow) -> bool {

@@ -2,6 +2,9 @@
 
 use crate::Family;
 
+/// Labels of the series of one direction of a Pod's port.
+const TAP: &[&str] = &["namespace", "pod", "interface", "direction"];
+
 pub(crate) const READY: Family = Family::gauge(
     "ofmirror_ready",
     &[],
@@ -31,6 +34,41 @@ pub(crate) const TAPS_REJECTED: Family = Family::gauge(
     "ofmirror_taps_rejected",
     &["reason"],
     "Directions of Pod ports that should be mirrored and can't be, by reason.",
+);
+pub(crate) const MIRRORED_PACKETS: Family = Family::counter(
+    "ofmirror_mirrored_packets_total",
+    TAP,
+    "Copies made of what a Pod's port sent (from_pod) or was delivered (to_pod). A frame from one mirrored Pod to another is copied once, as from_pod.",
+);
+pub(crate) const MIRRORED_BYTES: Family = Family::counter(
+    "ofmirror_mirrored_bytes_total",
+    TAP,
+    "Bytes of these copies, Ethernet headers included.",
+);
+pub(crate) const COPIES_OFFERED: Family = Family::counter(
+    "ofmirror_copies_offered_total",
+    &[],
+    "Copies that our flows sent to the mirror port, of all Pods.",
+);
+pub(crate) const COPIES_DELIVERED: Family = Family::counter(
+    "ofmirror_copies_delivered_total",
+    &[],
+    "Packets that the mirror port took, by its own count. Less than offered: copies were lost.",
+);
+pub(crate) const MIRROR_PORT_BYTES: Family = Family::counter(
+    "ofmirror_mirror_port_bytes_total",
+    &[],
+    "Bytes that the mirror port took, by its own count.",
+);
+pub(crate) const MIRROR_PORT_DROPS: Family = Family::counter(
+    "ofmirror_mirror_port_drops_total",
+    &[],
+    "Packets that the mirror port dropped instead of sending them.",
+);
+pub(crate) const MIRROR_PORT_ERRORS: Family = Family::counter(
+    "ofmirror_mirror_port_errors_total",
+    &[],
+    "Packets that the mirror port could not send.",
 );
 pub(crate) const MIRROR_NIC_UP: Family =
     Family::gauge("ofmirror_mirror_nic_up", &[], "Whether the mirror NIC is there and up.");
@@ -89,6 +127,13 @@ pub const ALL: &[Family] = &[
     PODS_MIRRORED,
     PODS_REFUSED,
     TAPS_REJECTED,
+    MIRRORED_PACKETS,
+    MIRRORED_BYTES,
+    COPIES_OFFERED,
+    COPIES_DELIVERED,
+    MIRROR_PORT_BYTES,
+    MIRROR_PORT_DROPS,
+    MIRROR_PORT_ERRORS,
     MIRROR_NIC_UP,
     FLOWS_DESIRED,
     FLOWS_INSTALLED,

@@ -5,7 +5,10 @@ use std::time::Instant;
 use flows::{
     diff::{Change, Observed},
     model::{Flow, FlowKey},
+    ofp::FlowStats,
 };
+
+use crate::traffic::Reading;
 
 /// Flows of ours that somebody else removed or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) struct Hooks {
     observed: Observed,
     known: bool,
     reread: Option<Reread>,
+    /// What the flows had counted that the first scan found.
+    scanned: Vec<Reading>,
     pub(super) loss: Option<Loss>,
 }
 
@@ -28,6 +33,7 @@ pub(super) struct Hooks {
 #[derive(Default)]
 struct Reread {
     found: Observed,
+    counted: Vec<Reading>,
     /// Something changed meanwhile, so what is read may be older than what is known.
     overtaken: bool,
 }
@@ -47,10 +53,17 @@ impl Hooks {
     }
 
     /// Takes in a flow of ours that was there before; it may bear another marker than the one that is watched.
-    pub(super) fn seen_by_scan(&mut self, flow: Flow) {
+    pub(super) fn seen_by_scan(&mut self, flow: Flow, stats: &FlowStats) {
         if !self.known {
+            note(&mut self.scanned, self.observed.len(), &flow, stats);
             self.observed.insert(flow);
         }
+    }
+
+    /// The scan is complete; returns what our flows have counted that were there before.
+    pub(super) fn finish_scan(&mut self) -> Option<Vec<Reading>> {
+        let scanned = std::mem::take(&mut self.scanned);
+        (!self.known).then_some(scanned)
     }
 
     /// All that was there before has been seen.
@@ -98,24 +111,26 @@ impl Hooks {
         start
     }
 
-    pub(super) fn reread(&mut self, flow: Flow) {
+    pub(super) fn reread(&mut self, flow: Flow, stats: &FlowStats) {
         if let Some(reread) = &mut self.reread {
+            note(&mut reread.counted, reread.found.len(), &flow, stats);
             reread.found.insert(flow);
         }
     }
 
-    /// The reading is complete; returns whether it counts, and otherwise is to be asked for again.
-    pub(super) fn finish_reread(&mut self, now: Instant) -> bool {
-        let Some(Reread { found, overtaken }) = self.reread.take() else { return true };
+    /// The reading is complete; returns what our flows have counted. None if it does not count, and is to be
+    /// asked for again.
+    pub(super) fn finish_reread(&mut self, now: Instant) -> Option<Vec<Reading>> {
+        let Reread { found, counted, overtaken } = self.reread.take()?;
         if overtaken {
-            return false;
+            return None;
         }
         let gone = self.observed.iter().filter(|flow| !found.contains(flow)).count();
         if gone > 0 {
             self.lose(gone, now);
         }
         self.observed = found;
-        true
+        Some(counted)
     }
 
     pub(super) fn abandon_reread(&mut self) {
@@ -130,5 +145,18 @@ impl Hooks {
 
     fn lose(&mut self, flows: usize, now: Instant) {
         self.loss.get_or_insert(Loss { since: now, flows: 0 }).flows += flows;
+    }
+}
+
+/// Takes note of what a flow has counted, unless there are more notes than flows: who tells of one over and over is not
+/// honest.
+fn note(readings: &mut Vec<Reading>, flows: usize, flow: &Flow, stats: &FlowStats) {
+    if readings.len() <= flows {
+        readings.push(Reading {
+            key: flow.key.clone(),
+            cookie: flow.cookie,
+            counters: stats.counters(),
+            age: stats.duration,
+        });
     }
 }

@@ -1,0 +1,89 @@
+//! The agent's part that keeps the books of what was copied.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use flows::{
+    diff::Change,
+    model::{Cookie, OfPort},
+    ofp::FlowRemoved,
+};
+use metrics::Metrics;
+
+use super::Agent;
+use crate::{
+    selection::Selected,
+    traffic::{Export, Ledger, Series, direction},
+    world::World,
+};
+
+/// The books, and the metrics made of them.
+pub(super) struct Traffic {
+    ledger: Ledger,
+    export: Export,
+}
+
+impl Traffic {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { ledger: Ledger::default(), export: Export::new(metrics) }
+    }
+}
+
+impl Agent {
+    /// Books changes that the switch has made for us, before they are known as made.
+    pub(super) fn book_changes<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) {
+        let Ok(switch) = self.world.switch() else { return };
+        let (owners, now) = (Owners::of(&self.world), Instant::now());
+        for change in changes {
+            // A flow that goes is booked by the switch's last word about it.
+            if let Change::Install(flow) = change {
+                let existed = switch.observed().contains_key(&flow.key);
+                let owner = owners.of_flow(flow.cookie);
+                self.traffic.ledger.install(&flow.key, flow.cookie, existed, owner, now);
+            }
+        }
+    }
+
+    /// Books the switch's last word about a flow.
+    pub(super) fn book_removal(&mut self, removed: &FlowRemoved) {
+        if removed.cookie.is_ours() {
+            let FlowRemoved { key, stats, .. } = removed;
+            let now = Instant::now();
+            self.traffic.ledger.remove(key, stats.counters(), stats.duration, now);
+        }
+    }
+
+    /// Books what the switch has told of our flows and of the mirror port, if it has.
+    pub(super) fn book_readings(&mut self) {
+        let Some(switch) = self.world.switch_mut() else { return };
+        let (sink, counted) = (switch.take_sink(), switch.take_counted());
+        if let Some(stats) = sink {
+            self.traffic.export.read_port(&stats);
+        }
+        if let Some(readings) = counted {
+            let (owners, now) = (Owners::of(&self.world), Instant::now());
+            self.traffic.ledger.read(readings, |cookie| owners.of_flow(cookie), now);
+            self.traffic.export.follow(&self.traffic.ledger);
+        }
+    }
+}
+
+/// Whose the ports are that are mirrored.
+struct Owners<'a>(HashMap<OfPort, &'a Selected>);
+
+impl<'a> Owners<'a> {
+    fn of(world: &'a World) -> Self {
+        let numbered = |selected: &'a Selected| Some((selected.port.ofport?, selected));
+        Self(world.mirrored().filter_map(numbered).collect())
+    }
+
+    /// For whom a flow copies.
+    fn of_flow(&self, cookie: Cookie) -> Option<Arc<Series>> {
+        let (_, ofport) = cookie.purpose()?;
+        let selected = self.0.get(&ofport)?;
+        Some(Arc::new(Series {
+            pod: selected.pod(),
+            interface: Arc::clone(&selected.port.interface),
+            direction: direction(cookie)?,
+        }))
+    }
+}

@@ -1,0 +1,144 @@
+//! The metrics of mirrored traffic agree with what is on the mirror NIC, through all that happens to flows.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use lab::{Agent, MIRROR, Node, OURS, Result, Service, until};
+
+/// Packets or bytes by Pod, port and direction.
+type Totals = BTreeMap<[String; 3], u64>;
+
+const PACKETS: &str = "ofmirror_mirrored_packets_total";
+const BYTES: &str = "ofmirror_mirrored_bytes_total";
+
+fn totals(agent: &Agent<'_>, metric: &str) -> Result<Totals> {
+    let body = agent.get("/metrics")?.context("the agent does not listen")?.body;
+    let lines = body.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
+    let parse = |line: &str| {
+        let (labels, value) = line.split_once("} ")?;
+        let label = |name: &str| {
+            let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        let key = [label("pod")?, label("interface")?, label("direction")?];
+        Some((key, value.parse::<f64>().ok()? as u64))
+    };
+    lines.map(|line| parse(line).with_context(|| format!("not a series: {line}"))).collect()
+}
+
+/// Packets and bytes that the host's kernel got by the mirror NIC.
+fn arrived(node: &Node) -> Result<[u64; 2]> {
+    let read = |counter: &str| -> Result<u64> {
+        let path = format!("/sys/class/net/{MIRROR}/statistics/{counter}");
+        let text = node.program("cat").arg(path).run()?;
+        Ok(text.trim().parse()?)
+    };
+    Ok([read("rx_packets")?, read("rx_bytes")?])
+}
+
+/// Waits until all that arrived has been counted, and nothing else.
+fn await_agreement(node: &Node, agent: &Agent<'_>) -> Result {
+    let sums = || -> Result<[u64; 2]> {
+        Ok([totals(agent, PACKETS)?.values().sum(), totals(agent, BYTES)?.values().sum()])
+    };
+    let agree = until("the metrics to agree with the NIC", || {
+        agent.alive()?;
+        Ok((sums()? == arrived(node)?).then_some(()))
+    });
+    agree.or_else(|error| {
+        Err(error.context(format!("counted {:?}, arrived {:?}", sums()?, arrived(node)?)))
+    })
+}
+
+#[test]
+fn the_totals_agree_to_the_packet_with_a_capture_on_the_mirror_nic() -> Result {
+    let node = Node::start()?;
+    for pod in ["a", "c"] {
+        node.annotate(pod)?;
+    }
+    let agent = node.agent(&[])?;
+    let (capture, before) = until("a capture that begins between two copies", || {
+        let before = arrived(&node)?;
+        let capture = node.watch(&["a", "c"])?;
+        Ok((arrived(&node)? == before).then_some((capture, before)))
+    })?;
+    node.say_everything()?;
+    await_agreement(&node, &agent)?;
+    let copies = capture.copies()?;
+    assert!(!copies.is_empty());
+    let packets: u64 = totals(&agent, PACKETS)?.values().sum();
+    let bytes: u64 = totals(&agent, BYTES)?.values().sum();
+    let captured = copies.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>();
+    assert_eq!([packets, bytes], [before[0] + copies.len() as u64, before[1] + captured]);
+    // And each series with what the switch counted for that Pod.
+    let counters = node.counters()?;
+    for (pod, from_pod) in &counters.from_pod {
+        let key = |direction: &str| [pod.clone(), format!("{pod}_h"), direction.to_owned()];
+        let series = totals(&agent, PACKETS)?;
+        assert_eq!(series[&key("from_pod")], *from_pod, "{series:?}");
+        assert_eq!(series[&key("to_pod")], counters.to_pod[pod], "{series:?}");
+    }
+    for what in ["offered", "delivered"] {
+        let metric = format!("ofmirror_copies_{what}_total");
+        until(&metric, || Ok((agent.metric(&metric)? as u64 == packets).then_some(())))?;
+    }
+    agent.stop()
+}
+
+#[test]
+fn the_totals_go_on_whatever_happens_to_flows_and_ports() -> Result {
+    let node = Node::start()?;
+    node.annotate("a")?;
+    let agent = node.agent(&[])?;
+    let wipe = || node.ofctl(&["del-flows"], [OURS]).map(drop);
+    let disturbances: [(&str, &dyn Fn() -> Result); 5] = [
+        ("nothing", &|| Ok(())),
+        ("somebody wipes our flows", &wipe),
+        ("ovn-controller restarts", &|| node.restart(Service::Controller)),
+        ("the annotation goes and comes", &|| {
+            node.unannotate("a")?;
+            until("our flows to go", || Ok((node.our_flows()?.len() == 1).then_some(())))?;
+            node.annotate("a")
+        }),
+        ("the Pod's port gets another number", &|| {
+            node.replug_pod("a")?;
+            node.annotate("a")
+        }),
+    ];
+    let mut before = Totals::new();
+    for (what, disturb) in disturbances {
+        disturb().with_context(|| what.to_owned())?;
+        agent.await_ready()?;
+        until("both hooks", || Ok((node.our_flows()?.len() == 6).then_some(())))?;
+        node.say_everything()?;
+        await_agreement(&node, &agent).with_context(|| what.to_owned())?;
+        let now = totals(&agent, PACKETS)?;
+        for (series, packets) in &before {
+            assert!(now[series] >= *packets, "{series:?} went back when {what}");
+        }
+        assert!(now.values().sum::<u64>() > before.values().sum(), "nothing counted after {what}");
+        before = now;
+    }
+    let ports: Vec<_> = before.keys().map(|[_, port, _]| port.as_str()).collect();
+    assert_eq!(ports.len(), 4, "the former port's totals are still there: {ports:?}");
+    agent.stop()
+}
+
+#[test]
+fn a_new_agent_does_not_count_again_what_its_predecessor_has() -> Result {
+    let node = Node::start()?;
+    node.annotate("a")?;
+    node.agent(&[])?.kill()?;
+    node.say_everything()?;
+    let unseen: u64 = node.counters()?.copies;
+    assert!(unseen > 0, "the flows of the former agent are still there");
+    let agent = node.agent(&[])?;
+    until("the flows to be read", || Ok((!totals(&agent, PACKETS)?.is_empty()).then_some(())))?;
+    assert_eq!(totals(&agent, PACKETS)?.values().sum::<u64>(), 0);
+    node.say_everything()?;
+    let copies = node.counters()?.copies - unseen;
+    until("what came since to be counted", || {
+        Ok((totals(&agent, PACKETS)?.values().sum::<u64>() == copies).then_some(()))
+    })?;
+    agent.stop()
+}
