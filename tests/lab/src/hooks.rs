@@ -1,10 +1,10 @@
 //! The agent's flows as the switch has them, and what is missing of them: found without the agent's help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 
-use crate::{MIRROR, Node, Result};
+use crate::{Agent, MIRROR, Node, Result, until};
 
 /// The upper half of the cookies of all flows of the agent's: "ofmr" in ASCII.
 const TAG: u64 = 0x6f66_6d72 << 32;
@@ -85,6 +85,37 @@ impl Node {
             }
         }
         Ok(missing)
+    }
+
+    /// The Pod ports that have a flow for what they send, by the switch's word alone.
+    ///
+    /// # Errors
+    /// The switch does not answer.
+    pub fn hooked(&self) -> Result<BTreeSet<String>> {
+        let hooks = self.hooks()?;
+        let is_hooked = |port: u16| {
+            let cookie = format!("cookie={:#x},", TAG | FROM_POD | u64::from(port));
+            hooks.iter().any(|hook| hook.flow.starts_with(&cookie))
+        };
+        let ports = self.switch_ports()?.into_iter();
+        Ok(ports.filter(|(_, port)| is_hooked(*port)).map(|(name, _)| name).collect())
+    }
+
+    /// Waits until these Pod ports and no others have flows, and no flow is missing or on its way.
+    ///
+    /// # Errors
+    /// The agent ends, or it does not come true within a minute.
+    pub fn await_hooked(&self, agent: &Agent<'_>, ports: &[&str]) -> Result {
+        let wanted: BTreeSet<_> = ports.iter().map(|name| (*name).to_owned()).collect();
+        let mut seen = BTreeSet::new();
+        let result = until(&format!("flows for {ports:?} and no others"), || {
+            agent.alive()?;
+            seen = self.hooked()?;
+            let counted = |name: &str| agent.metric(&format!("ofmirror_flows_{name}"));
+            let all = seen == wanted && counted("installed")? == counted("desired")?;
+            Ok((all && self.our_flows()?.len() as f64 == counted("desired")?).then_some(()))
+        });
+        result.with_context(|| format!("there are flows for {seen:?}"))
     }
 
     /// The switch's ports by name, asked without OVSDB.

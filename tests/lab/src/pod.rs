@@ -5,7 +5,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use crate::{Invocation, Mac, Namespace, Node, Result, topology::Switch};
+use crate::{Invocation, Mac, Namespace, Node, PortName, Result, topology::Switch};
 
 /// What a new Pod shall be.
 #[derive(Clone, Debug)]
@@ -243,7 +243,7 @@ impl Node {
             northbound.extend(["--", "lsp-set-addresses", &port, &addresses].map(str::to_owned));
             local.extend(["--", "add-port", "br-int", &name].map(str::to_owned));
             local.extend(["--", "set", "Interface", &name, "type=internal"].map(str::to_owned));
-            local.extend(identity(&name));
+            local.extend(PortName::kube_ovn("default", &name).columns());
         }
         // Quiet before they are there: the default of this namespace, for as long as they are made.
         self.namespace().sysctl(["net.ipv6.conf.default.disable_ipv6=1"])?;
@@ -258,16 +258,6 @@ impl Node {
 fn attach(pod: &Pod, interface: &str) -> Vec<String> {
     let mut args = ["--", "add-port", "br-int", interface].map(str::to_owned).to_vec();
     args.extend(["--", "set", "Interface", interface].map(str::to_owned));
-    args.extend(identity(&pod.name));
+    args.extend(PortName::kube_ovn("default", &pod.name).columns());
     args
-}
-
-/// The columns that Kube-OVN sets on a Pod's Interface.
-fn identity(pod: &str) -> [String; 4] {
-    [
-        format!("external_ids:iface-id={pod}.default"),
-        format!("external_ids:pod_name={pod}"),
-        "external_ids:pod_namespace=default".to_owned(),
-        "external_ids:vendor=kube-ovn".to_owned(),
-    ]
 }

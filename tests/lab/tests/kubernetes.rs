@@ -1,8 +1,6 @@
 //! The agent, an OVN node and an API server together: what people do with kubectl happens on the wire.
 
-use std::path::Path;
-
-use lab::{Agent, Cluster, Node, Proto, Result, ServiceAccount, until};
+use lab::{Agent, Cluster, Node, Proto, Result, until};
 
 const MIRROR: &str = "ovn.kubernetes.io/mirror";
 
@@ -10,13 +8,6 @@ const MIRROR: &str = "ovn.kubernetes.io/mirror";
 const ONE_POD: usize = 6;
 /// Those that stay without any: the guard.
 const NO_POD: usize = 1;
-
-/// Does what an operator does, and gives who the agent is then.
-fn deploy(cluster: &Cluster<'_>) -> Result<ServiceAccount> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
-    cluster.kubectl(["apply", "-k", &folder.display().to_string()])?;
-    cluster.service_account("ofmirror-system", "ofmirror")
-}
 
 /// Waits until the switch has this many flows of ours, and the agent wants no others.
 fn await_flows(node: &Node, agent: &Agent<'_>, flows: usize) -> Result {
@@ -37,7 +28,7 @@ fn reasons(cluster: &Cluster<'_>, pod: &str) -> Result<Vec<String>> {
 fn an_annotation_by_kubectl_starts_and_ends_copies() -> Result {
     let node = Node::start()?;
     let cluster = Cluster::start(&node)?;
-    let account = deploy(&cluster)?;
+    let account = cluster.deploy()?;
     for name in ["a", "b"] {
         cluster.create_pod("default", name, &[])?;
     }

@@ -40,6 +40,15 @@ impl<'a> Cluster<'a> {
         self.kubectl(["apply", "--validate=strict", "-k", &path]).map(drop)
     }
 
+    /// Does what an operator does for the simplest of nodes, and gives who the agent is then.
+    ///
+    /// # Errors
+    /// As [`Self::apply_deploy`].
+    pub fn deploy(&self) -> Result<ServiceAccount> {
+        self.apply_deploy("")?;
+        self.service_account("ofmirror-system", "ofmirror")
+    }
+
     /// The DaemonSet that was applied.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The Events that were written of a Pod.
 
+use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::Cluster;
-use crate::Result;
+use crate::{Result, until};
 
 /// An Event of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,19 @@ impl Cluster<'_> {
         let text = self.kubectl(["get", "events", "-n", namespace, &of, order, "-o", "json"])?;
         let list: EventList = serde_json::from_str(&text)?;
         Ok(list.items.into_iter().map(Event::from).collect())
+    }
+
+    /// Waits for an Event of a Pod with this reason, and gives the first.
+    ///
+    /// # Errors
+    /// A component dies, or there is none within a minute.
+    pub fn await_event(&self, namespace: &str, pod: &str, reason: &str) -> Result<Event> {
+        let mut seen = Vec::new();
+        let found = until(&format!("an Event {reason} of {namespace}/{pod}"), || {
+            seen = self.events(namespace, pod)?;
+            Ok(seen.iter().find(|event| event.reason == reason).cloned())
+        });
+        found.with_context(|| format!("its Events are {seen:#?}"))
     }
 }
 
