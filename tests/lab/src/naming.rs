@@ -2,6 +2,10 @@
 
 use crate::{Node, Result, until};
 
+/// The `external_ids` that names are made of.
+const NAMES: [&str; 6] =
+    ["iface-id", "pod_name", "pod_namespace", "vendor", "iface-id-ver", "sandbox"];
+
 /// The names of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortName {
@@ -68,14 +72,18 @@ impl Node {
         let pod = self.pod(pod);
         let interface = pod.interface();
         let before = self.vsctl(["get", "Interface", interface, "external_ids:iface-id"])?;
-        let before = before.trim().trim_matches('"').to_owned();
-        if before != name.logical_port {
+        let renamed = before.trim().trim_matches('"') != name.logical_port;
+        let mut remove =
+            ["remove", "Interface", interface, "external_ids"].map(str::to_owned).to_vec();
+        remove.extend(NAMES.map(str::to_owned));
+        if renamed {
             let new = format!("name=\"{}\"", name.logical_port);
-            self.nbctl(["set", "Logical_Switch_Port", &before, &new])?;
+            self.nbctl(["set", "Logical_Switch_Port", before.trim(), &new])?;
+            // OVN says so again of the new name, and does not for a name that it has taken already.
+            remove.push("ovn-installed".to_owned());
         }
-        let set = ["clear", "Interface", interface, "external_ids", "--", "set", "Interface"];
-        let set = set.into_iter().chain([interface]).map(str::to_owned);
-        self.vsctl(set.chain(name.columns()))?;
+        let set = ["--", "set", "Interface", interface].map(str::to_owned);
+        self.vsctl(remove.into_iter().chain(set).chain(name.columns()))?;
         let port = self.ofport(interface)?;
         self.sync()?;
         until(&format!("OVN to take {interface} for {}", name.logical_port), || {
