@@ -229,6 +229,22 @@ impl Agent<'_> {
         self.daemon.alive()
     }
 
+    /// Holds the agent still (SIGSTOP): it hears and does nothing, until [`Self::go_on`].
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn hold(&self) -> Result {
+        self.daemon.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn go_on(&self) -> Result {
+        self.daemon.signal(Signal::SIGCONT)
+    }
+
     /// Asks the agent to stop (SIGTERM) and waits for a good end.
     ///
     /// # Errors
