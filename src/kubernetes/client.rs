@@ -80,17 +80,41 @@ pub fn connect(
     Ok(Client::new(stack, &*config.default_namespace))
 }
 
-/// An error with all its causes, in a line: those of HTTP clients say what happened only at the end.
+/// An error with all its causes, in a line: those of HTTP clients say what happened only at the end. Of a refusal only the API
+/// server's own words are told, as kube repeats all of it in a form for programmers.
 #[must_use]
-pub fn in_a_line(error: &dyn Error) -> String {
+pub fn in_a_line(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    let mut next = Some(error);
+    while let Some(error) = next {
         let text = error.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
+        match error.downcast_ref() {
+            Some(kube::Error::Api(status)) if !status.message.is_empty() => {
+                return line.replace(&text, &status.message);
+            }
+            _ if line.contains(&text) => {}
+            _ => line = format!("{line}: {text}"),
         }
-        cause = error.source();
+        next = error.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{core::Status, runtime::watcher};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_in_the_api_servers_words() {
+        let message = "pods is forbidden: User \"x\" cannot list resource \"pods\"";
+        let refused =
+            || kube::Error::Api(Status::failure(message, "Forbidden").with_code(403).boxed());
+        assert_eq!(in_a_line(&refused()), message);
+        assert_eq!(
+            in_a_line(&watcher::Error::InitialListFailed(refused())),
+            format!("failed to perform initial object list: {message}")
+        );
+    }
 }
