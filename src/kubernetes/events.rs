@@ -22,6 +22,8 @@ use crate::{
 pub const WAITING: usize = 16;
 /// Pause after each, so that a node with many Pods is no load to the API server: five a second.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is tried again when that is forbidden: for three to six seconds.
+const FORBIDDEN: u32 = 2;
 /// What Kubernetes takes of an Event's note, in bytes (`NoteLengthLimit` of its validation is 1024).
 const NOTE: usize = 1024;
 /// And of its action (`ActionLengthLimit`).
@@ -57,15 +59,16 @@ impl Publisher {
     async fn publish(&self, announcement: &Announcement) {
         let event = event(&announcement.what, &self.node, &self.nic);
         let pod = reference(announcement);
+        let mut tries = 0..FORBIDDEN;
         let delays = ExponentialBuilder::default().with_jitter().without_max_times();
         let sent = (|| self.recorder.publish(&event, &pod))
             .retry(delays)
-            .when(is_passing)
-            .notify(|error, _| debug!(error = in_a_line(error), "an Event has to wait"));
+            .when(|error| is_passing(error) || (is_forbidden(error) && tries.next().is_some()))
+            .notify(|error, _| debug!(error = %in_a_line(error), "an Event has to wait"));
         if let Err(error) = sent.await {
             self.refused.inc();
             let (pod, reason) = (&announcement.pod, &event.reason);
-            warn!(error = in_a_line(&error), %pod, reason, "the API server took no Event");
+            warn!(error = %in_a_line(&error), %pod, reason, "the API server took no Event");
         }
     }
 }
@@ -76,6 +79,11 @@ fn is_passing(error: &kube::Error) -> bool {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,
         _ => true,
     }
+}
+
+/// Whether we may not. An API server that has just started says so until it has read the roles.
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 fn reference(announcement: &Announcement) -> ObjectReference {
