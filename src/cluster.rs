@@ -50,8 +50,8 @@ pub struct PodMeta {
 pub struct Cluster {
     pods: Listing<Pod, PodMeta>,
     namespaces: Listing<Arc<str>, Marks>,
-    /// What there is no answer to now, and why.
-    unanswered: BTreeMap<Source, String>,
+    /// What there is no answer to now, and why; no reason as long as nothing has gone wrong.
+    unanswered: BTreeMap<Source, Option<String>>,
 }
 
 impl Cluster {
@@ -61,9 +61,7 @@ impl Cluster {
         Self {
             pods: Listing::new(),
             namespaces: Listing::new(),
-            unanswered: [Source::Pods, Source::Namespaces]
-                .map(|source| (source, "connecting".to_owned()))
-                .into(),
+            unanswered: [Source::Pods, Source::Namespaces].map(|source| (source, None)).into(),
         }
     }
 
@@ -78,7 +76,7 @@ impl Cluster {
                     Source::Pods => self.pods.interrupt(),
                     Source::Namespaces => self.namespaces.interrupt(),
                 }
-                self.unanswered.insert(source, reason);
+                self.unanswered.insert(source, Some(reason));
             }
         }
         false
@@ -99,7 +97,9 @@ impl Cluster {
     /// What the API server does not answer to, if there is anything.
     #[must_use]
     pub fn outage(&self) -> Option<String> {
-        let (source, reason) = self.unanswered.first_key_value()?;
+        let failed = self.unanswered.iter().find(|(_, reason)| reason.is_some());
+        let (source, reason) = failed.or_else(|| self.unanswered.first_key_value())?;
+        let reason = reason.as_deref().unwrap_or("connecting");
         Some(format!("no answer about {source}: {reason}"))
     }
 
@@ -155,5 +155,22 @@ impl fmt::Display for Source {
             Self::Pods => "Pods",
             Self::Namespaces => "namespaces",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_before_what_is_still_under_way() {
+        let mut cluster = Cluster::new();
+        assert_eq!(cluster.outage().as_deref(), Some("no answer about Pods: connecting"));
+        cluster.apply(News::Failed(Source::Namespaces, "forbidden".to_owned()));
+        assert_eq!(cluster.outage().as_deref(), Some("no answer about namespaces: forbidden"));
+        cluster.apply(News::Answered(Source::Namespaces));
+        assert_eq!(cluster.outage().as_deref(), Some("no answer about Pods: connecting"));
+        cluster.apply(News::Answered(Source::Pods));
+        assert_eq!(cluster.outage(), None);
     }
 }
