@@ -31,6 +31,10 @@ Annotate a Pod's port for --pod-source=ovsdb:
 
 The log's detail is set by RUST_LOG, as in RUST_LOG=ofmirror=debug."#;
 
+/// What is logged if nothing else is wished. kube warns of each failure of the API server, again and again and in a form for
+/// programmers; we tell it ourselves, once.
+const LOG: &str = "info,kube_client=error,kube_runtime=error";
+
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Options {
@@ -108,7 +112,7 @@ impl Options {
     }
 
     fn start_log(&self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => {
