@@ -3,6 +3,7 @@
 //! There is no kubelet, scheduler or controller: a Pod object is only an object, nobody makes ServiceAccounts called
 //! `default`, and a deleted Namespace stays Terminating.
 
+mod audit;
 mod control_plane;
 mod daemon_set;
 mod events;
@@ -22,7 +23,8 @@ use nix::sys::signal::Signal;
 
 pub(crate) use self::control_plane::ASSETS;
 pub use self::{
-    daemon_set::DaemonSet, events::Event, identity::ServiceAccount, objects::PodObject,
+    audit::Request, daemon_set::DaemonSet, events::Event, identity::ServiceAccount,
+    objects::PodObject,
 };
 use crate::{
     Node, Result,
@@ -78,6 +80,7 @@ impl<'a> Cluster<'a> {
         let folder = node.folder().join("kubernetes");
         fs::create_dir_all(&folder)?;
         control_plane::write_credentials(&folder)?;
+        audit::write_policy(&folder)?;
         let commands = Component::ALL.map(|component| {
             let command = control_plane::command(component, node, &folder)?;
             let daemon = Daemon::new(component.name(), command, log_file(node, component));

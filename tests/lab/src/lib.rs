@@ -49,7 +49,7 @@ mod wait;
 pub use agent::{Agent, HttpAnswer};
 pub use bench::bench;
 pub use capture::{Capture, MIRROR};
-pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, ServiceAccount};
+pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, Request, ServiceAccount};
 pub use command::{Invocation, Output};
 pub use conversation::{Conversation, line_of};
 pub use counters::{Counters, OURS};

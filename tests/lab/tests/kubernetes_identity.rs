@@ -1,7 +1,6 @@
 //! Whose a port is: a name that is stale, contradictory or used twice never has somebody else's packets copied.
 
 use lab::{Agent, Cluster, Node, PortName, Result, until};
-use serde_json::json;
 
 const MIRROR: &str = "ovn.kubernetes.io/mirror";
 const TRUE: &[(&str, &str)] = &[(MIRROR, "true")];
@@ -105,23 +104,8 @@ fn a_virtual_machine_is_mirrored_by_its_launchers_annotation_and_a_port_of_plain
     let cluster = Cluster::start(&node)?;
     let account = cluster.deploy()?;
     cluster.create_pod("default", "d", &[])?;
-    let launcher = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "namespace": "default",
-            "name": "virt-launcher-vm1-x7k2p",
-            "ownerReferences": [{
-                "apiVersion": "kubevirt.io/v1",
-                "kind": "VirtualMachineInstance",
-                "name": "vm1",
-                "uid": "5b1f7a54-4b6f-4b8e-9d8c-0f6a1f0c9a11",
-                "controller": true,
-            }],
-        },
-        "spec": {"nodeName": node.name(), "containers": [{"name": "compute", "image": "none"}]},
-    });
-    cluster.kubectl_with_input(["create", "-f", "-"], &launcher.to_string())?;
+    let launcher = "virt-launcher-vm1-x7k2p";
+    cluster.create_launcher("default", launcher, "vm1")?;
     node.name_port("b", &PortName::kube_ovn("default", "vm1"))?;
     // "shop_web.lab" of plain OVN may be Pod web.lab of namespace shop, or Pod shop_web of lab, which can't be a name.
     cluster.create_namespace("shop")?;
@@ -130,13 +114,13 @@ fn a_virtual_machine_is_mirrored_by_its_launchers_annotation_and_a_port_of_plain
     let agent = cluster.agent(&account, &[], &["--node-name", node.name()])?;
     let barrier = Barrier { cluster: &cluster, agent: &agent };
     barrier.await_hooked(&[])?;
-    cluster.annotate_pod("default", "virt-launcher-vm1-x7k2p", &format!("{MIRROR}=true"))?;
+    cluster.annotate_pod("default", launcher, &format!("{MIRROR}=true"))?;
     barrier.await_hooked(&["b_h"])?;
     cluster.create_pod("shop", "web.lab", TRUE)?;
     barrier.await_hooked(&["b_h", "c_h"])?;
     let capture = node.capture(&["b", "c"])?;
     node.say_everything()?;
     capture.finish()?.assert_exact();
-    cluster.await_event("default", "virt-launcher-vm1-x7k2p", "MirrorStarted")?;
+    cluster.await_event("default", launcher, "MirrorStarted")?;
     agent.stop()
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::Component;
+use super::{Component, audit};
 use crate::{Invocation, Node, Result};
 
 /// etcd's usual port for clients.
@@ -89,6 +89,7 @@ pub(super) fn command(component: Component, node: &Node, folder: &Path) -> Resul
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!("--service-account-key-file={}", path("service-accounts.key")))
             .arg(format!("--service-account-signing-key-file={}", path("service-accounts.key")))
+            .args(audit::arguments(folder))
             // It refuses Pods whose ServiceAccount is missing, and no controller makes any.
             .arg("--disable-admission-plugins=ServiceAccount"),
     })

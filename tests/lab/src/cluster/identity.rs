@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Cluster, control_plane};
-use crate::{Agent, Invocation, Result, agent};
+use crate::{Agent, Invocation, Output, Result, agent};
 
 /// Where a process in a Pod finds its ServiceAccount (`/var/run` is a link to `/run`).
 const MOUNT_POINT: &str = "/run/secrets/kubernetes.io/serviceaccount";
@@ -121,6 +121,21 @@ impl<'a> Cluster<'a> {
     ) -> Result<Agent<'a>> {
         let program = self.program(account, &agent::binary()?.display().to_string())?;
         self.node.start_agent(program, env, args)
+    }
+
+    /// Runs `ofmirror ARGS` to its end where `agent` runs, as `kubectl exec` does.
+    ///
+    /// # Errors
+    /// There is no binary, or it can't be started.
+    pub fn ofmirror(
+        &self,
+        account: &ServiceAccount,
+        agent: &Agent<'_>,
+        args: &[&str],
+    ) -> Result<Output> {
+        let program = self.program(account, &agent::binary()?.display().to_string())?;
+        let program = program.env("OFMIRROR_NODE_NAME", self.node.name());
+        program.env("OFMIRROR_METRICS_ADDR", agent.address()).args(args.iter().copied()).output()
     }
 
     fn new_identity(&self, kind: &str) -> PathBuf {

@@ -73,6 +73,25 @@ impl Cluster<'_> {
         Ok(self.create_pods(&[pod])?.concat())
     }
 
+    /// Makes the Pod object on this node that KubeVirt runs a virtual machine in, and gives its UID.
+    ///
+    /// # Errors
+    /// As [`Self::create_pod`].
+    pub fn create_launcher(&self, namespace: &str, name: &str, machine: &str) -> Result<String> {
+        let node = self.node.name();
+        let pod = PodObject { namespace, name, node, annotations: &[], host_network: false };
+        let mut manifest = pod.manifest();
+        manifest["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachineInstance",
+            "name": machine,
+            "uid": "5b1f7a54-4b6f-4b8e-9d8c-0f6a1f0c9a11",
+            "controller": true,
+        }]);
+        let args = ["create", "-o", "jsonpath={.metadata.uid}", "-f", "-"];
+        self.kubectl_with_input(args, &manifest.to_string())
+    }
+
     /// Makes many Pod objects by one command and gives their UIDs.
     ///
     /// # Errors
