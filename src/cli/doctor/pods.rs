@@ -33,6 +33,10 @@ pub(super) fn ports(seen: &Observation) -> Check {
         return Check::skipped(subject, reason);
     }
     let all = seen.world.pods().len();
+    if all > 0 && seen.world.cluster().is_some_and(|cluster| !cluster.is_known()) {
+        let finding = format!("{all} ports of Pods on the bridge; Kubernetes does not say whose");
+        return Check::skipped(subject, finding);
+    }
     let mirrored = seen.world.mirrored().count();
     let finding = format!("{all} ports of Pods on the bridge, {mirrored} to be mirrored");
     match (all, mirrored) {

@@ -12,6 +12,7 @@ use flows::{
 use serde::Serialize;
 
 use crate::{
+    cluster::Cluster,
     observe::{Difference, Observation, Readiness},
     pods::{Pod, PodPort},
     selection::Selected,
@@ -34,8 +35,9 @@ pub(super) struct Report {
     pub(super) nic: Nic,
     /// None as long as it is not known which flows there should be.
     pub(super) flows: Option<Flows>,
-    pub(super) pods_mirrored: usize,
-    pub(super) pods_not_mirrored: usize,
+    /// None as long as it is not known which Pods there are, like the next.
+    pub(super) pods_mirrored: Option<usize>,
+    pub(super) pods_not_mirrored: Option<usize>,
     /// Two for each mirrored port, one a direction.
     pub(super) taps: Vec<Tap>,
     /// What is wrong apart from single taps.
@@ -69,8 +71,8 @@ pub(super) struct Kubernetes {
     pub(super) connected: bool,
     /// This node's name there.
     pub(super) node: String,
-    /// Pods that run on this node, or are about to.
-    pub(super) pods: usize,
+    /// Pods that run on this node, or are about to; none if that is not known.
+    pub(super) pods: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,6 +128,7 @@ impl Report {
         let difference = seen.difference();
         let mirrored: BTreeSet<Pod> = world.mirrored().map(Selected::pod).collect();
         let pods: BTreeSet<Pod> = world.pods().iter().map(Selected::pod).collect();
+        let told = world.cluster().is_none_or(Cluster::is_known);
         let mut report = Self {
             well: false,
             ovsdb: Database {
@@ -154,8 +157,8 @@ impl Report {
                 missing: difference.missing.len(),
                 superfluous: difference.superfluous.len(),
             }),
-            pods_mirrored: mirrored.len(),
-            pods_not_mirrored: pods.len() - mirrored.len(),
+            pods_mirrored: told.then_some(mirrored.len()),
+            pods_not_mirrored: told.then(|| pods.len() - mirrored.len()),
             taps: taps(seen, difference.as_ref()),
             problems: problems(seen, difference.as_ref()),
             warnings: world.sink().warning.clone().into_iter().collect(),
@@ -174,7 +177,7 @@ impl Kubernetes {
             endpoint: config.cluster_url.to_string(),
             connected: cluster.is_known(),
             node: node.clone(),
-            pods: cluster.pods().len(),
+            pods: cluster.is_known().then(|| cluster.pods().len()),
         })
     }
 }

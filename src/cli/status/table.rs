@@ -11,11 +11,9 @@ pub(super) fn render(report: &Report) -> String {
         text.push('\n');
         text.push_str(&print::table(&taps(&report.taps), &[3, 4]));
     }
-    text.push_str(&format!(
-        "\n{} mirrored, {} not.\n",
-        count(report.pods_mirrored, "Pod"),
-        report.pods_not_mirrored
-    ));
+    if let (Some(mirrored), Some(others)) = (report.pods_mirrored, report.pods_not_mirrored) {
+        text.push_str(&format!("\n{} mirrored, {others} not.\n", count(mirrored, "Pod")));
+    }
     for (title, lines) in [("Wrong", &report.problems), ("Note", &report.warnings)] {
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}:\n"));
@@ -33,8 +31,8 @@ fn services(report: &Report) -> Vec<[String; 3]> {
         row("OpenFlow", connected(report.openflow.connected), bridge(report)),
     ];
     if let Some(kubernetes) = &report.kubernetes {
-        let pods = count(kubernetes.pods, "Pod");
-        let detail = format!("{}, {pods} on node {}", kubernetes.endpoint, kubernetes.node);
+        let pods = kubernetes.pods.map(|pods| count(pods, "Pod") + " on ").unwrap_or_default();
+        let detail = format!("{}, {pods}node {}", kubernetes.endpoint, kubernetes.node);
         rows.push(row("Kubernetes", connected(kubernetes.connected), detail));
     }
     if let Some(agent) = &report.agent {

@@ -78,6 +78,13 @@ fn names_are_those_of_kubernetes_and_an_api_server_that_is_away_is_told() -> Res
     assert_eq!(doctor.status.code(), Some(1), "{doctor:?}");
     assert!(doctor.stdout.contains(&format!("https://127.0.0.1:6443/: {away}")), "{doctor:?}");
     // What can't be known is not made up.
+    for unknown in ["pods_mirrored", "pods_not_mirrored", "flows"] {
+        assert!(report[unknown].is_null(), "{unknown}: {report:#}");
+    }
+    assert!(report["kubernetes"]["pods"].is_null(), "{report:#}");
+    assert!(!status.stdout.contains("mirrored, "), "{}", status.stdout);
+    let skipped = "5 ports of Pods on the bridge; Kubernetes does not say whose";
+    assert!(doctor.stdout.contains(skipped), "{}", doctor.stdout);
     let flows = json(&ofmirror(&["flows", "-o", "json"])?)?;
     assert!(flows["in_sync"].is_null() && flows["desired"].is_null(), "{flows:#}");
     agent.stop()

@@ -43,8 +43,8 @@ fn healthy() -> Report {
             made_by_ofmirror: true,
         },
         flows: Some(Flows { desired: 6, observed: 6, missing: 0, superfluous: 0 }),
-        pods_mirrored: 1,
-        pods_not_mirrored: 4,
+        pods_mirrored: Some(1),
+        pods_not_mirrored: Some(4),
         taps: vec![
             tap("web-0", Direction::FromPod, 123_456, None),
             tap("web-0", Direction::ToPod, 700, None),
