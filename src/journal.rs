@@ -17,7 +17,8 @@ use crate::{
 const SETTLED: Duration = Duration::from_secs(2);
 /// How long a Pod may be without the port that is asked for: the CNI makes it some time after the Pod.
 const PLUGGED: Duration = Duration::from_secs(10);
-/// Least time between two verdicts about one Pod. What changes more often is told as it is then.
+/// Least time between two verdicts about one Pod, and between two of its annotations that are not understood: whoever may
+/// write these must not have us write an Event for each. What changes more often is told as it is then.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Something to tell about a Pod.
@@ -61,7 +62,9 @@ struct Entry {
     since: Instant,
     told: Verdict,
     told_at: Option<Instant>,
+    /// What is wrong with its annotations, as far as that has been told.
     invalid: HashSet<(Arc<str>, Arc<str>)>,
+    told_invalid_at: Option<Instant>,
 }
 
 impl Journal {
@@ -83,7 +86,9 @@ impl Journal {
             entry.invalid.retain(|mark| report.invalid.contains(mark));
             for (key, value) in &report.invalid {
                 let mark = (Arc::clone(key), Arc::clone(value));
-                if due.len() < room && entry.invalid.insert(mark.clone()) {
+                let may = due.len() < room && !is_quiet(entry.told_invalid_at, now);
+                if may && entry.invalid.insert(mark.clone()) {
+                    entry.told_invalid_at = Some(now);
                     due.push(announcement(What::Invalid { key: mark.0, value: mark.1 }));
                 }
             }
@@ -103,6 +108,7 @@ impl Entry {
             told: Verdict::Left,
             told_at: None,
             invalid: HashSet::new(),
+            told_invalid_at: None,
         }
     }
 
@@ -119,10 +125,9 @@ impl Entry {
             Verdict::Refused(Refusal::NoPort { .. }) => PLUGGED,
             _ => SETTLED,
         };
-        let too_soon = |since: Instant, least| now.saturating_duration_since(since) < least;
         if self.current == self.told
-            || too_soon(self.since, settled)
-            || self.told_at.is_some_and(|at| too_soon(at, QUIET))
+            || now.saturating_duration_since(self.since) < settled
+            || is_quiet(self.told_at, now)
         {
             return None;
         }
@@ -136,6 +141,11 @@ impl Entry {
         self.told_at = Some(now);
         Some(what)
     }
+}
+
+/// Whether it is too soon to tell something of the same kind again.
+fn is_quiet(told_at: Option<Instant>, now: Instant) -> bool {
+    told_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET)
 }
 
 #[cfg(test)]

@@ -108,6 +108,15 @@ fn a_value_is_told_once_until_it_changes() {
 }
 
 #[test]
+fn a_pod_with_many_values_that_are_none_is_told_of_them_now_and_then() {
+    let mut story = Story::begin();
+    let keys: Vec<_> = (0..1000).map(|n| format!("n{n}.shop.ovn.kubernetes.io/mirror")).collect();
+    let invalid: Vec<_> = keys.iter().map(|key| (key.as_str(), "yes")).collect();
+    let told = story.goes_with(60, "u1", &Verdict::Left, &invalid);
+    assert!((3..=6).contains(&told.len()), "in a minute: {told:?}");
+}
+
+#[test]
 fn a_pod_made_again_is_another() {
     let mut story = Story::begin();
     assert_eq!(story.goes_with(9, "u1", &mirrored(5), &[]), [started(5)]);
