@@ -67,7 +67,7 @@ const COALESCED: usize = 4096;
 /// What else the agent may do, and what it leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Manners {
-    /// Whether Mirror records that use the mirror port too are removed.
+    /// Whether Mirror records that copy to the mirror port too are emptied.
     pub replace_mirrors: bool,
     /// Whether flows and port stay when the agent ends.
     pub keep_on_exit: bool,

@@ -45,7 +45,8 @@ pub(super) struct Options {
     #[arg(long, env = "OFMIRROR_ON_EXIT", default_value = "remove")]
     on_exit: OnExit,
 
-    /// Remove Mirror records of OVSDB that copy to the mirror NIC too, such as Kube-OVN's m0
+    /// Let Mirror records of OVSDB that copy to the mirror NIC too select nothing, such as Kube-OVN's m0; they stay, since Kube-OVN
+    /// sets up no Pod without it
     #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
     replace_mirrors: bool,
 

@@ -128,23 +128,26 @@ pub fn set_external_ids(port: &Port, external_ids: &BTreeMap<String, String>) ->
     ]
 }
 
-/// Takes mirrors off their bridge; their rows go with it.
+/// Lets mirrors select nothing any more. Their rows stay, for whoever made them counts on them: Kube-OVN sets up no Pod
+/// without its own.
 ///
-/// Refused when the bridge is gone; mirrors that are gone already are no failure.
-pub fn remove_mirrors<'a>(
-    bridge: &Bridge,
-    mirrors: impl IntoIterator<Item = &'a Mirror>,
-) -> Vec<Operation> {
-    let mirrors = set(mirrors.into_iter().map(|mirror| existing(mirror.uuid)));
-    vec![
-        still_named(Bridge::TABLE, bridge.uuid, &bridge.name),
-        Operation::Mutate {
-            table: Bridge::TABLE,
-            conditions: vec![row_is(bridge.uuid)],
-            mutations: vec![Mutation("mirrors", "delete", mirrors)],
-        },
-        comment(format_args!("remove mirrors of bridge {}", bridge.name)),
-    ]
+/// Mirrors that are gone already are no failure.
+pub fn empty_mirrors<'a>(mirrors: impl IntoIterator<Item = &'a Mirror>) -> Vec<Operation> {
+    let nothing = || set(None::<Value>);
+    let mut operations: Vec<_> = mirrors
+        .into_iter()
+        .map(|mirror| Operation::Update {
+            table: Mirror::TABLE,
+            conditions: vec![row_is(mirror.uuid)],
+            row: columns([
+                ("select_all", json!(false)),
+                ("select_src_port", nothing()),
+                ("select_dst_port", nothing()),
+            ]),
+        })
+        .collect();
+    operations.push(comment(format_args!("let mirrors select nothing")));
+    operations
 }
 
 fn columns<const N: usize>(columns: [(&str, Value); N]) -> Columns {

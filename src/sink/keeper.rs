@@ -13,7 +13,7 @@ use super::{Facts, OWNER, SinkState, Step, mirrors, next_step};
 use crate::{
     nic::{self, NicError},
     openflow::no_flood::{NoFloodError, set_no_flood},
-    ovsdb::{self, OvsdbError, mirror_port},
+    ovsdb::{self, Mirror, OvsdbError, mirror_port},
     settings::Settings,
 };
 
@@ -46,7 +46,7 @@ enum StepError {
 /// Keeps the mirror port ready.
 pub struct Keeper {
     settings: Settings,
-    /// Whether Mirror records that use the port too are removed.
+    /// Whether Mirror records that copy to the port too are emptied.
     replace_mirrors: bool,
     ovsdb: ovsdb::Client,
     states: watch::Sender<SinkState>,
@@ -125,7 +125,7 @@ impl Keeper {
                 self.keep_floods_off(*port).await?;
                 self.quieted = Some((*port, switch));
             }
-            (Step::Done(_), _) if self.replace_mirrors && mirrors(&facts).next().is_some() => {
+            (Step::Done(_), _) if self.replace_mirrors && selecting(&facts).next().is_some() => {
                 self.replace_mirrors(&facts).await?;
             }
             // Without its switch a port has no device; that is no reason to make it anew.
@@ -184,15 +184,12 @@ impl Keeper {
     }
 
     async fn replace_mirrors(&self, facts: &Facts<'_>) -> Result<(), StepError> {
-        let mut found = mirrors(facts).peekable();
-        let Some((bridge, mirror)) = found.peek() else { return Ok(()) };
-        tracing::warn!(
-            mirror = mirror.name,
-            "removing the Mirror records on the mirror port, as asked"
-        );
-        let bridge = *bridge;
-        let mirrors = found.map(|(_, mirror)| mirror);
-        self.transact(mirror_port::remove_mirrors(bridge, mirrors)).await
+        let selecting: Vec<_> = selecting(facts).collect();
+        for mirror in &selecting {
+            let mirror = &mirror.name;
+            tracing::warn!(mirror, "letting the Mirror record select nothing, as asked");
+        }
+        self.transact(mirror_port::empty_mirrors(selecting)).await
     }
 
     async fn keep_floods_off(&self, port: OfPort) -> Result<(), StepError> {
@@ -229,4 +226,9 @@ impl Keeper {
             news
         });
     }
+}
+
+/// Mirror records that copy something to the mirror port too.
+fn selecting<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Mirror> {
+    mirrors(facts).map(|(_, mirror)| mirror).filter(|mirror| mirror.selects())
 }

@@ -31,7 +31,7 @@ impl SinkState {
         let problem = match step {
             Step::Wait(problem) => Some(problem.to_string()),
             Step::Done(_) => selecting.map(|(_, mirror)| {
-                format!("Mirror record {:?} in OVSDB copies to {nic} too, so every copy would come twice: remove it, or let --replace-mirrors do that", mirror.name)
+                format!("Mirror record {:?} in OVSDB copies to {nic} too, so every copy would come twice: let it select nothing, or have --replace-mirrors do that", mirror.name)
             }),
             _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
         };

@@ -168,7 +168,7 @@ pub(super) fn mirrors(seen: &Observation) -> Check {
         names.collect::<Vec<_>>().join(", ")
     };
     let remedy =
-        "turn the CNI's own mirroring off, or let the agent remove them: --replace-mirrors";
+        "turn the CNI's own mirroring off, or have the agent empty them: --replace-mirrors";
     match (of(true).as_str(), of(false).as_str()) {
         ("", "") => Check::ok(subject, format!("none copies to {}", facts.nic)),
         ("", idle) => Check::warning(

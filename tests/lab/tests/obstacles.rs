@@ -62,16 +62,21 @@ fn a_mirror_record_that_copies_to_our_nic_too_is_an_error_and_there_are_no_doubl
 }
 
 #[test]
-fn a_mirror_record_on_our_nic_is_removed_if_asked_for_and_no_other() -> Result {
+fn a_mirror_record_on_our_nic_selects_nothing_any_more_if_asked_for_and_no_other_is_touched()
+-> Result {
     let node = Node::start()?;
     add_mirror(&node, "select_all=true")?;
     node.vsctl(
         "add-port br-int span0 -- set Interface span0 type=internal -- --id=@p get Port span0 \
-         -- --id=@m create Mirror name=other output_port=@p -- add Bridge br-int mirrors @m"
+         -- --id=@m create Mirror name=other select_dst_port=@p output_port=@p \
+         -- add Bridge br-int mirrors @m"
             .split_whitespace(),
     )?;
     let _agent = node.agent(&[ALL, "--replace-mirrors"])?;
-    assert_eq!(node.vsctl("--bare --columns=name list Mirror".split(' '))?.trim(), "other");
+    let selected =
+        |name: &str| node.vsctl(["get", "Mirror", name, "select_all", "select_dst_port"]);
+    assert_eq!(selected("m0")?.split_whitespace().collect::<Vec<_>>(), ["false", "[]"]);
+    assert!(!selected("other")?.contains("[]"), "{}", selected("other")?);
     node.assert_copies_are_exact()
 }
 
