@@ -48,18 +48,26 @@ impl HealthLog {
     }
 }
 
-/// Brings `known` up to date, and returns what was added to it and removed from it.
+/// Brings `known` up to date, and returns what was added to it and removed from it. What is wrong for another reason than before
+/// is not over, so it stays until nothing is said of its subject any more.
 fn news(
     known: &mut BTreeSet<String>,
     last: &[String],
     now: &[String],
 ) -> (Vec<String>, Vec<String>) {
+    let subjects: BTreeSet<_> = now.iter().map(|text| subject(text)).collect();
     let lasting: BTreeSet<_> = now.iter().filter(|text| last.contains(text)).cloned().collect();
     let come = lasting.difference(known).cloned().collect();
-    let gone = known.iter().filter(|text| !now.contains(text)).cloned().collect();
-    known.retain(|text| now.contains(text));
+    let is_over = |text: &String| !subjects.contains(subject(text));
+    let gone = known.iter().filter(|text| is_over(text)).cloned().collect();
+    known.retain(|text| !is_over(text));
     known.extend(lasting);
     (come, gone)
+}
+
+/// What a text is about, before the reason.
+fn subject(text: &str) -> &str {
+    text.split_once(": ").map_or(text, |(subject, _)| subject)
 }
 
 #[cfg(test)]
@@ -79,5 +87,16 @@ mod tests {
         assert_eq!(news(&mut known, &a, &a), (none.clone(), none.clone()), "no news");
         assert_eq!(news(&mut known, &a, &none), (none.clone(), a.clone()), "it is over");
         assert_eq!(news(&mut known, &none, &none), (none.clone(), none));
+    }
+
+    #[test]
+    fn another_reason_is_told_and_is_no_end() {
+        let mut known = BTreeSet::new();
+        let (a, b, none) = (texts(&["API: reset"]), texts(&["API: refused"]), texts(&[]));
+        assert_eq!(news(&mut known, &a, &a), (a.clone(), none.clone()));
+        assert_eq!(news(&mut known, &a, &b), (none.clone(), none.clone()));
+        assert_eq!(news(&mut known, &b, &b), (b.clone(), none.clone()));
+        assert_eq!(news(&mut known, &a, &a), (none.clone(), none.clone()), "told already");
+        assert_eq!(news(&mut known, &a, &none), (none, [b, a].concat()));
     }
 }

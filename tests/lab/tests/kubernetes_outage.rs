@@ -70,6 +70,9 @@ fn mirroring_goes_on_without_the_api_server_and_makes_up_for_what_it_missed() ->
     node.await_hooked(&agent, &["a_h", "c_h", "e_h"])?;
     assert_exact(&node, node.capture(&["a", "c", "e"])?)?;
 
+    // Attempts fail for other reasons than the first, which is no end.
+    assert!(!agent.log()?.contains("no longer: Kubernetes"), "{}", agent.log()?);
+
     // What happens while the agent can't hear it: it is told by none of the watches that broke.
     agent.hold()?;
     regain_control_plane(&cluster)?;
