@@ -141,10 +141,11 @@ impl World {
 
     /// Has the switch watched where it matters: the mirror port, and the ports to which deliveries are copied.
     pub fn follow(&mut self) {
-        let Ok(switch) = &mut self.switch else { return };
-        if !self.ovsdb_known || !self.sink.known {
+        // The switch counts as known once each port has been asked for, so it must be known first which these are.
+        if !self.ovsdb_known || !self.sink.known || !self.cluster_known() {
             return;
         }
+        let Ok(switch) = &mut self.switch else { return };
         switch.follow(self.sink.ofport, delivered_to(&self.taps));
     }
 

@@ -263,8 +263,13 @@ fn nothing_is_planned_until_the_api_server_has_told_all() {
     world.set_switch(known_switch());
     settle(&mut world);
     assert!(world.plan().is_none(), "what a former agent installed must stay");
+    assert!(
+        !world.switch().unwrap().is_known(),
+        "nobody has asked where OVN delivers to which Pods"
+    );
     assert_eq!(world.problems(), ["Kubernetes: no answer about Pods: connecting"]);
     listed(&mut world);
+    assert!(world.plan().is_none(), "its flow for deliveries would be taken for needless");
     settle(&mut world);
     let plan = world.plan().unwrap();
     assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
