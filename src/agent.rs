@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use self::{cluster::Kubernetes, traffic::Traffic};
 use crate::{
+    audience::{self, Audience},
     cluster::News,
     health::{Health, HealthLog},
     kubernetes::client::ClientError,
@@ -84,6 +85,7 @@ pub struct Agent {
     traffic: Traffic,
     demands: watch::Sender<Demand>,
     sink: watch::Receiver<SinkState>,
+    audience: watch::Receiver<Audience>,
     keeper: JoinHandle<Result<(), NicError>>,
     plan: Option<Plan>,
     /// Flows of the plan that the switch lacks.
@@ -124,6 +126,9 @@ impl Agent {
         let replace = manners.replace_mirrors;
         let keeper = Keeper::new(settings.clone(), replace, ovsdb.clone(), states, failures);
         let keeper = tokio::spawn(keeper.run(demanded));
+        let (audiences, audience) = watch::channel(Audience::default());
+        let (nic, when) = (settings.nic.clone(), settings.when);
+        tokio::spawn(audience::watch::run(nic, when, sink.clone(), audiences));
         Ok(Self {
             world: settings.world(),
             openflow: Link::new(settings.openflow.clone()),
@@ -132,6 +137,7 @@ impl Agent {
             ovsdb,
             demands,
             sink,
+            audience,
             keeper,
             plan: None,
             missing: 0,
@@ -180,6 +186,10 @@ impl Agent {
                 Ok(()) = self.sink.changed() => {
                     let state = self.sink.borrow_and_update().clone();
                     self.world.set_sink(state);
+                }
+                Ok(()) = self.audience.changed() => {
+                    let audience = self.audience.borrow_and_update().clone();
+                    self.listen(audience);
                 }
                 ended = &mut self.keeper => match ended {
                     Ok(result) => return result,
@@ -269,6 +279,17 @@ impl Agent {
             next = Kubernetes::next(&mut self.kubernetes).now_or_never();
         }
         changed
+    }
+
+    /// Takes in who listens.
+    fn listen(&mut self, audience: Audience) {
+        let before = self.world.audience().is_paused();
+        match (before, audience.is_paused()) {
+            (false, true) => info!("nobody listens on the mirror NIC: mirroring is paused"),
+            (true, false) => info!(listeners = audience.listeners, "mirroring goes on"),
+            _ => {}
+        }
+        self.world.set_audience(audience);
     }
 
     fn count_error(&self, reason: &str) {

@@ -16,7 +16,7 @@ use crate::{
     endpoint::Endpoint,
     observe::{self, Observation},
     selection::Wish,
-    settings::Settings,
+    settings::{MirrorWhen, Settings},
 };
 
 /// Mirrors the traffic of Pods on an OVN node to a NIC, by OpenFlow flows that never decide where a packet goes.
@@ -64,6 +64,10 @@ struct Node {
     /// NIC that gets the copies: made as an internal port of the bridge if the host has none of that name
     #[arg(long, env = "OFMIRROR_MIRROR_IFACE", default_value = "mirror0", value_name = "NAME", value_parser = nic_name)]
     mirror_iface: String,
+
+    /// When to copy. A NIC whose listeners can't be seen from here, such as a physical one, is always copied to
+    #[arg(long, env = "OFMIRROR_MIRROR_WHEN", default_value = "always", value_name = "WHEN")]
+    mirror_when: MirrorWhen,
 
     /// Bridge that OVN runs
     #[arg(long, env = "OFMIRROR_BRIDGE", default_value = "br-int", value_name = "NAME")]
@@ -134,6 +138,7 @@ impl Node {
             openflow: self.openflow(),
             marker: self.marker_bits.0,
             pods: self.pods.source().await?,
+            when: self.mirror_when,
         })
     }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tracing::{info, warn};
 
+/// What is said where mirroring is paused, on a line of its own.
+pub const PAUSED: &str = "paused: nobody listens on the mirror NIC";
+
 /// How the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
@@ -12,6 +15,8 @@ pub struct Health {
     pub ready: bool,
     /// Whether all flows are installed that are known to be needed.
     pub complete: bool,
+    /// Whether nothing is mirrored as nobody listens, and all is well with that.
+    pub paused: bool,
     /// What keeps the mirror from being complete and exact.
     pub problems: Vec<String>,
     /// What harms nobody now, but should be known.

@@ -19,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{endpoint::Stream, health::Health};
+use crate::{
+    endpoint::Stream,
+    health::{Health, PAUSED},
+};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -115,7 +118,10 @@ impl Service {
     fn readiness(&self) -> Response<Full<Bytes>> {
         let health = self.health.borrow();
         if health.ready {
-            let lines = ["ready"].into_iter().chain(health.remarks.iter().map(String::as_str));
+            let lines = ["ready"]
+                .into_iter()
+                .chain(health.paused.then_some(PAUSED))
+                .chain(health.remarks.iter().map(String::as_str));
             return text(StatusCode::OK, lines.map(|line| format!("{line}\n")).collect::<String>());
         }
         let mut reasons = health.problems.join("\n");

@@ -13,6 +13,7 @@ mod attach;
 mod error;
 mod link;
 mod observe;
+mod outlets;
 mod quiet;
 mod watch;
 

@@ -19,6 +19,7 @@ pub use readiness::Readiness;
 use tokio::time::timeout;
 
 use crate::{
+    audience::Audience,
     cluster::{self, News},
     endpoint::Endpoint,
     kubernetes::feed::Feed,
@@ -144,6 +145,13 @@ impl Observation {
         if let Err(error) = &self.link {
             state.problem = Some(error.clone());
         }
+        let (nic, when) = (&self.settings.nic, self.settings.when);
+        let mut audience = Audience::look(nic, &state, when);
+        // The agent knows better how it was started, and who has been there until a moment ago.
+        if let Some((_, Readiness::Ready { paused })) = &self.agent {
+            audience.wanted = Some(!paused);
+        }
+        self.world.set_audience(audience);
         self.world.set_sink(state);
     }
 

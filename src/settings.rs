@@ -1,8 +1,11 @@
 //! What is to be mirrored, and where the node's Open vSwitch is: the same for the agent and for those who look.
 
+use clap::ValueEnum;
 use flows::marker::MarkerBits;
 
-use crate::{cluster::Cluster, endpoint::Endpoint, selection::Wish, world::World};
+use crate::{
+    audience::Audience, cluster::Cluster, endpoint::Endpoint, selection::Wish, world::World,
+};
 
 /// One node's mirror.
 #[derive(Clone, Debug)]
@@ -19,6 +22,18 @@ pub struct Settings {
     pub marker: Option<MarkerBits>,
     /// Where Pods are learnt from.
     pub pods: PodSource,
+    /// When copies are wanted.
+    pub when: MirrorWhen,
+}
+
+/// When copies are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MirrorWhen {
+    /// Copies go to the mirror NIC whether anybody listens or not
+    #[default]
+    Always,
+    /// Hooks are installed only while somebody has a packet socket on the mirror NIC, as tcpdump has
+    Listened,
 }
 
 /// Where Pods are learnt from.
@@ -43,6 +58,8 @@ impl Settings {
             PodSource::Ovsdb => None,
             PodSource::Kubernetes { .. } => Some(Cluster::new()),
         };
-        World::new(self.wish.clone(), cluster)
+        let mut world = World::new(self.wish.clone(), cluster);
+        world.set_audience(Audience::unknown(self.when));
+        world
     }
 }

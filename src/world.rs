@@ -6,16 +6,18 @@ use std::{
 };
 
 use flows::{
-    model::OfPort,
+    model::{Flow, OfPort, Purpose},
     plan::{self, Input, Plan},
     tap::{Direction, Portion, Select, Tap},
 };
 
 use crate::{
+    audience::Audience,
     cluster::{Cluster, News},
     ovsdb::{self, Snapshot},
     pods::{Pod, PodPort},
     selection::{self, Selected, Wish},
+    settings::MirrorWhen,
     sink::{SinkState, keeper::Demand},
     switch::Switch,
     verdict::Report,
@@ -31,6 +33,7 @@ pub struct World {
     /// Whether the database has been read at least once; its last known state counts while it is away.
     ovsdb_known: bool,
     sink: SinkState,
+    audience: Audience,
     switch: Result<Switch, String>,
     switches: u64,
     /// What the API server says, if it is asked.
@@ -40,7 +43,7 @@ pub struct World {
 }
 
 impl World {
-    /// Nothing is known. With a cluster, that says which Pods are mirrored; without one, what OVSDB has on their ports.
+    /// Nothing is known, and copies are always wanted. With a cluster, that says which Pods are mirrored; without one, what OVSDB has on their ports.
     #[must_use]
     pub fn new(wish: Wish, cluster: Option<Cluster>) -> Self {
         Self {
@@ -49,6 +52,7 @@ impl World {
             ovsdb: ovsdb::State::default(),
             ovsdb_known: false,
             sink: SinkState::default(),
+            audience: Audience::unknown(MirrorWhen::Always),
             switch: Err("connecting".to_owned()),
             switches: 0,
             pods: vec![],
@@ -79,6 +83,11 @@ impl World {
         self.set_taps();
     }
 
+    /// Somebody listens, or nobody does any more.
+    pub fn set_audience(&mut self, audience: Audience) {
+        self.audience = audience;
+    }
+
     /// There is a connection to the switch, about which nothing is known yet.
     pub fn set_switch(&mut self, switch: Switch) {
         self.switch = Ok(switch);
@@ -100,6 +109,12 @@ impl World {
     #[must_use]
     pub fn sink(&self) -> &SinkState {
         &self.sink
+    }
+
+    /// Those who listen on the mirror NIC.
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.audience
     }
 
     /// The switch, or why there is none.
@@ -163,13 +178,19 @@ impl World {
         if !self.ovsdb_known || !self.sink.known || !self.cluster_known() || !switch.is_known() {
             return None;
         }
+        let listened = self.audience.wanted?;
         let Some(marker) = switch.marker() else { return Some(Plan::default()) };
-        Some(plan::plan(&Input {
+        let mut plan = plan::plan(&Input {
             taps: &self.taps,
             sinks: self.sink.ofport.as_slice(),
             deliveries: switch.deliveries(),
             marker,
-        }))
+        });
+        if !listened {
+            // Deliveries are followed and taps rejected all the same, so that the first listener finds all as it should be.
+            plan.flows.retain(|flow| is_guard(flow));
+        }
+        Some(plan)
     }
 
     /// What keeps the mirror from being complete and exact, other than single ports and flows.
@@ -202,7 +223,7 @@ impl World {
         let outage = known.and_then(Cluster::outage);
         let remark =
             |outage| format!("Kubernetes: {outage}; mirroring goes on with what was known");
-        outage.map(remark).into_iter().collect()
+        outage.map(remark).into_iter().chain(self.audience.remark.clone()).collect()
     }
 
     /// The cluster, if the API server is asked.
@@ -253,6 +274,10 @@ impl World {
 fn delivered_to(taps: &[Tap]) -> impl Iterator<Item = OfPort> {
     let to_pod = taps.iter().filter(|tap| tap.direction == Direction::ToPod);
     to_pod.filter_map(|tap| tap.ofport).filter(|port| port.is_physical())
+}
+
+fn is_guard(flow: &Flow) -> bool {
+    matches!(flow.cookie.purpose(), Some((Purpose::Guard, _)))
 }
 
 fn pod_ports(snapshot: &Snapshot, bridge: &str) -> Vec<Selected> {

@@ -13,9 +13,10 @@ use std::{
 };
 
 /// Flags of every command that looks at the node, with the variables that stand for them.
-const NODE: [(&str, &str); 9] = [
+const NODE: [(&str, &str); 10] = [
     ("--enable-mirror", "OFMIRROR_ENABLE_MIRROR"),
     ("--mirror-iface", "OFMIRROR_MIRROR_IFACE"),
+    ("--mirror-when", "OFMIRROR_MIRROR_WHEN"),
     ("--bridge", "OFMIRROR_BRIDGE"),
     ("--ovs-rundir", "OFMIRROR_OVS_RUNDIR"),
     ("--ovsdb", "OFMIRROR_OVSDB"),

@@ -23,7 +23,7 @@ use ofmirror::{
     health::Health,
     openflow::{connection::ConnectionError, link::Link, session::Event},
     selection::{NamespaceRule, Wish},
-    settings::{PodSource, Settings},
+    settings::{MirrorWhen, PodSource, Settings},
 };
 use peer::{Peer, accept_and_greet, during, resident, wire};
 use rust_ofp::{ofp_message::OfpMessage as _, openflow0x01::message::Message as Message10};
@@ -324,6 +324,7 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
         openflow: peer.endpoint(),
         marker: None::<MarkerBits>,
         pods: PodSource::Ovsdb,
+        when: MirrorWhen::Always,
     };
     let manners = Manners { replace_mirrors: false, keep_on_exit: true };
     let agent = Agent::start(settings, manners, Metrics::new(), sender);

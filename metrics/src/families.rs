@@ -72,6 +72,16 @@ pub(crate) const MIRROR_PORT_ERRORS: Family = Family::counter(
 );
 pub(crate) const MIRROR_NIC_UP: Family =
     Family::gauge("ofmirror_mirror_nic_up", &[], "Whether the mirror NIC is there and up.");
+pub(crate) const LISTENERS: Family = Family::gauge(
+    "ofmirror_listeners",
+    &[],
+    "Packet sockets on the mirror NIC, as tcpdump's. Absent where they can't be counted.",
+);
+pub(crate) const PAUSED: Family = Family::gauge(
+    "ofmirror_mirroring_paused",
+    &[],
+    "Whether hooks are left out as nobody listens (--mirror-when=listened).",
+);
 pub(crate) const FLOWS_DESIRED: Family = Family::gauge(
     "ofmirror_flows_desired",
     &[],
@@ -135,6 +145,8 @@ pub const ALL: &[Family] = &[
     MIRROR_PORT_DROPS,
     MIRROR_PORT_ERRORS,
     MIRROR_NIC_UP,
+    LISTENERS,
+    PAUSED,
     FLOWS_DESIRED,
     FLOWS_INSTALLED,
     FLOWS_MISSING,

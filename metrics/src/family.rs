@@ -76,6 +76,11 @@ impl Family {
         register(registry, GaugeVec::new(self.options(), self.labels))
     }
 
+    /// One that is absent as long as it is not known.
+    pub(crate) fn optional(&self, registry: &Registry) -> Optional {
+        Optional(self.float_gauges(registry))
+    }
+
     pub(crate) fn buckets(&self, registry: &Registry, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::new(self.name, self.help).buckets(buckets.to_vec());
         register(registry, Histogram::with_opts(options))
@@ -95,6 +100,20 @@ impl fmt::Display for Kind {
             Self::Counter => "counter",
             Self::Histogram => "histogram",
         })
+    }
+}
+
+/// A gauge that is absent as long as its figure is not known.
+#[derive(Clone, Debug)]
+pub struct Optional(GaugeVec);
+
+impl Optional {
+    /// Tells the figure, or that there is none.
+    pub fn set(&self, figure: Option<f64>) {
+        match figure {
+            Some(figure) => self.0.with_label_values::<&str>(&[]).set(figure),
+            None => self.0.reset(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod families;
 mod family;
 
 pub use families::ALL;
-pub use family::{Family, Kind};
+pub use family::{Family, Kind, Optional};
 pub use prometheus::IntCounter;
 use prometheus::{
     Encoder as _, GaugeVec, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
@@ -38,6 +38,8 @@ pub struct Metrics {
     pub mirror_port_drops: IntCounter,
     pub mirror_port_errors: IntCounter,
     pub mirror_nic_up: IntGauge,
+    pub listeners: Optional,
+    pub mirroring_paused: IntGauge,
     pub flows_desired: IntGauge,
     pub flows_installed: IntGauge,
     pub flows_missing: IntGauge,
@@ -71,6 +73,8 @@ impl Metrics {
             mirror_port_drops: families::MIRROR_PORT_DROPS.int_counter(registry),
             mirror_port_errors: families::MIRROR_PORT_ERRORS.int_counter(registry),
             mirror_nic_up: families::MIRROR_NIC_UP.int_gauge(registry),
+            listeners: families::LISTENERS.optional(registry),
+            mirroring_paused: families::PAUSED.int_gauge(registry),
             flows_desired: families::FLOWS_DESIRED.int_gauge(registry),
             flows_installed: families::FLOWS_INSTALLED.int_gauge(registry),
             flows_missing: families::FLOWS_MISSING.int_gauge(registry),

@@ -28,6 +28,7 @@ impl Agent {
         let health = Health {
             ready,
             complete,
+            paused: self.world.audience().is_paused(),
             problems,
             remarks: self.world.remarks(),
             rejected: rejected.map(ToString::to_string).collect(),
@@ -80,6 +81,9 @@ impl Agent {
         }
         let nic = self.world.sink().link.as_ref();
         metrics.mirror_nic_up.set(nic.is_some_and(|link| link.up).into());
+        let audience = self.world.audience();
+        metrics.listeners.set(audience.listeners.map(|number| number as f64));
+        metrics.mirroring_paused.set(audience.is_paused().into());
         metrics.ready.set(ready.into());
         metrics.flows_desired.set(desired as i64);
         metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);

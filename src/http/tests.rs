@@ -53,6 +53,13 @@ async fn an_agent_that_is_ready_says_so() {
 }
 
 #[tokio::test]
+async fn an_agent_that_mirrors_nothing_as_nobody_listens_is_ready_and_says_so() {
+    let (status, _, body) = ask(Health { paused: true, ..healthy() }, "GET", "/readyz").await;
+    let told = "ready\npaused: nobody listens on the mirror NIC\n";
+    assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", told));
+}
+
+#[tokio::test]
 async fn an_agent_that_is_not_ready_says_why_a_reason_a_line() {
     let unavailable = "HTTP/1.1 503 Service Unavailable";
     let problems = vec!["OVSDB: connecting".to_owned(), "no bridge".to_owned()];

@@ -34,6 +34,9 @@ pub struct Link {
     pub default_routes: Vec<DefaultRoute>,
     /// Its IPv6 state; none where the kernel runs no IPv6 on it (built without, or MTU below 1280).
     pub ipv6: Option<Ipv6>,
+    /// How its packets may leave it other than by packet sockets, in words: devices on top of it, an XDP program, tc
+    /// filters. What was moved from it to another network namespace is not known.
+    pub outlets: Vec<String>,
 }
 
 /// The link that another link is enslaved to.
@@ -122,6 +125,7 @@ pub(super) mod tests {
             addresses: vec![],
             default_routes: vec![],
             ipv6: Some(Ipv6 { can_disable: true, ..Ipv6::default() }),
+            outlets: vec![],
         }
     }
 }

@@ -23,6 +23,7 @@ use rtnetlink::{
 use super::{
     error::NicError,
     link::{DefaultRoute, Ipv6, Link, Master, disable_ipv6_path},
+    outlets::{has_program, outlets},
 };
 
 /// The families whose addresses and routes count.
@@ -86,6 +87,7 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let sysctl = OpenOptions::new().write(true).open(disable_ipv6_path(&link.name));
         ipv6.can_disable = sysctl.is_ok();
     }
+    link.outlets.extend(outlets(handle, &link).await);
     Ok(link)
 }
 
@@ -103,6 +105,7 @@ fn decode(message: LinkMessage) -> Link {
         addresses: vec![],
         default_routes: vec![],
         ipv6: None,
+        outlets: vec![],
     };
     for attribute in message.attributes {
         match attribute {
@@ -111,6 +114,9 @@ fn decode(message: LinkMessage) -> Link {
             LinkAttribute::Controller(index) => link.master = Some(Master { index, name: None }),
             LinkAttribute::Address(bytes) if header.link_layer_type == LinkLayerType::Ether => {
                 link.mac = bytes.try_into().ok();
+            }
+            LinkAttribute::Xdp(program) if has_program(&program) => {
+                link.outlets.push("an XDP program".to_owned());
             }
             LinkAttribute::LinkInfo(info) => {
                 link.kind = info.into_iter().find_map(|info| match info {

@@ -8,6 +8,8 @@ use hyper::{Request, StatusCode, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
+use crate::health::PAUSED;
+
 /// Longest answer that is read, in bytes; ours has a line for each problem.
 const ANSWER: usize = 64 * 1024;
 
@@ -15,7 +17,10 @@ const ANSWER: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Everything that should be mirrored is.
-    Ready,
+    Ready {
+        /// It mirrors nothing, as nobody listens.
+        paused: bool,
+    },
     /// The agent runs, and names what is wrong.
     NotReady(Vec<String>),
     /// No agent answers there, and why.
@@ -25,7 +30,9 @@ pub enum Readiness {
 /// Asks the agent at `address`.
 pub(super) async fn ask(address: SocketAddr, limit: Duration) -> Readiness {
     match timeout(limit, get(address)).await {
-        Ok(Ok((StatusCode::OK, _))) => Readiness::Ready,
+        Ok(Ok((StatusCode::OK, text))) => {
+            Readiness::Ready { paused: text.lines().any(|line| line == PAUSED) }
+        }
         Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, text))) => {
             Readiness::NotReady(text.lines().map(str::to_owned).collect())
         }

@@ -2,7 +2,7 @@
 
 use flows::model::OfPort;
 
-use super::{Facts, Step, mirrors, ofport};
+use super::{Facts, Step, mirrors, ofport, port};
 use crate::nic::Link;
 
 /// What the mirror port is like.
@@ -18,6 +18,8 @@ pub struct SinkState {
     pub warning: Option<String>,
     /// The NIC as the kernel has it.
     pub link: Option<Link>,
+    /// Whether it is an internal port of the bridge: what it gets comes out at the host and nowhere else.
+    pub internal: bool,
 }
 
 impl SinkState {
@@ -50,6 +52,7 @@ impl SinkState {
             problem,
             warning,
             link: facts.link.cloned(),
+            internal: port(facts).is_some_and(|(_, _, interface)| interface.kind == "internal"),
         }
     }
 }

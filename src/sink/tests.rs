@@ -89,6 +89,7 @@ fn quiet_link() -> Link {
         addresses: vec![],
         default_routes: vec![],
         ipv6: Some(Ipv6 { disabled: true, address_generation_off: true, ..Ipv6::default() }),
+        outlets: vec![],
     }
 }
 

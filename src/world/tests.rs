@@ -154,6 +154,27 @@ fn without_a_mirror_port_no_flow_is_wanted_any_more() {
 }
 
 #[test]
+fn while_nobody_listens_only_the_mirror_port_is_guarded_and_all_is_ready_for_who_will() {
+    let audience = |wanted| Audience { wanted, ..Audience::default() };
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2]));
+    world.set_sink(sink(Some(NIC)));
+    world.set_switch(known_switch());
+    world.set_audience(audience(None));
+    settle(&mut world);
+    assert!(world.plan().is_none(), "what a former agent installed stays until it is known");
+    world.set_audience(audience(Some(false)));
+    let paused = world.plan().unwrap();
+    assert_eq!(purposes(&paused), [(Purpose::Guard, NIC)]);
+    assert_eq!((paused.rejected.len(), world.mirrored_pods()), (1, 1), "it is told all the same");
+    world.follow();
+    assert!(world.switch().unwrap().is_settled(), "nothing is to be asked that was not");
+    world.set_audience(audience(Some(true)));
+    let plan = world.plan().unwrap();
+    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
+}
+
+#[test]
 fn while_the_database_is_away_its_last_known_state_counts() {
     let mut world = world(true);
     world.set_ovsdb(database(&[2]));

@@ -230,6 +230,27 @@ fn status_shows_a_node_that_is_well_and_what_it_has_copied() {
 }
 
 #[test]
+fn status_misses_no_flows_while_the_agent_says_that_nobody_listens() {
+    on_a_node("status_misses_no_flows_while_the_agent_says_that_nobody_listens", |node| {
+        node.quiet();
+        let told =
+            |status: &Value| (status["paused"].as_bool(), status["flows"]["desired"].as_u64());
+        assert_eq!(told(&node.json(&["status", "-o", "json"])), (Some(false), Some(6)));
+        node.health.send_replace(Health {
+            ready: true,
+            complete: true,
+            paused: true,
+            ..Health::default()
+        });
+        assert_eq!(told(&node.json(&["status", "-o", "json"])), (Some(true), Some(1)));
+        node.install();
+        let status = node.run(&["status"]);
+        assert_eq!(status.status, Some(0), "{}", status.out);
+        assert!(status.out.contains("paused: nobody listens\n"), "{}", status.out);
+    });
+}
+
+#[test]
 fn status_shows_what_is_wrong_and_still_what_it_knows() {
     on_a_node("status_shows_what_is_wrong_and_still_what_it_knows", |mut node| {
         node.quiet();

@@ -19,6 +19,7 @@ use crate::{
     settings::PodSource,
     sink::{self, is_ours},
     switch::Watching,
+    world::World,
 };
 
 /// Everything.
@@ -33,6 +34,8 @@ pub(super) struct Report {
     /// None if it was not asked for.
     pub(super) agent: Option<Agent>,
     pub(super) nic: Nic,
+    /// Whether nothing is mirrored as nobody listens on the mirror NIC.
+    pub(super) paused: bool,
     /// None as long as it is not known which flows there should be.
     pub(super) flows: Option<Flows>,
     /// None as long as it is not known which Pods there are, like the next.
@@ -95,6 +98,8 @@ pub(super) struct Nic {
     pub(super) mtu: Option<u32>,
     /// Whether the agent put it on the bridge.
     pub(super) made_by_ofmirror: bool,
+    /// Packet sockets on it; none where they can't be counted.
+    pub(super) listeners: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +156,7 @@ impl Report {
             kubernetes: Kubernetes::of(seen),
             agent: seen.agent.as_ref().map(Agent::of),
             nic: Nic::of(seen),
+            paused: world.audience().is_paused(),
             flows: difference.as_ref().map(|difference| Flows {
                 desired: seen.plan.as_ref().map_or(0, |plan| plan.flows.len()),
                 observed: switch.map_or(0, |switch| switch.observed().len()),
@@ -161,7 +167,7 @@ impl Report {
             pods_not_mirrored: told.then(|| pods.len() - mirrored.len()),
             taps: taps(seen, difference.as_ref()),
             problems: problems(seen, difference.as_ref()),
-            warnings: world.sink().warning.clone().into_iter().collect(),
+            warnings: warnings(world),
         };
         report.well =
             report.problems.is_empty() && report.taps.iter().all(|tap| tap.problem.is_none());
@@ -185,7 +191,7 @@ impl Kubernetes {
 impl Agent {
     fn of((address, readiness): &(SocketAddr, Readiness)) -> Self {
         let (reachable, ready, reasons) = match readiness {
-            Readiness::Ready => (true, true, vec![]),
+            Readiness::Ready { .. } => (true, true, vec![]),
             Readiness::NotReady(reasons) => (true, false, reasons.clone()),
             Readiness::Unreachable(reason) => (false, false, vec![reason.clone()]),
         };
@@ -202,6 +208,7 @@ impl Nic {
             up: facts.link.map(|link| link.up),
             mtu: facts.link.map(|link| link.mtu),
             made_by_ofmirror: sink::port(&facts).is_some_and(|(_, port, _)| is_ours(port)),
+            listeners: seen.world.audience().listeners,
         }
     }
 }
@@ -218,7 +225,7 @@ fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> 
                 .filter(|reason| !reason.is_empty())
                 .map(|reason| format!("the agent is not ready: {reason}")),
         ),
-        Some(Readiness::Ready) | None => {}
+        Some(Readiness::Ready { .. }) | None => {}
     }
     let difference = difference
         .map_or((0, 0), |difference| (difference.missing.len(), difference.superfluous.len()));
@@ -232,6 +239,11 @@ fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> 
     let mut told = HashSet::new();
     problems.retain(|problem| told.insert(problem.clone()));
     problems
+}
+
+fn warnings(world: &World) -> Vec<String> {
+    let warning = world.sink().warning.clone();
+    warning.into_iter().chain(world.audience().remark.clone()).collect()
 }
 
 fn taps(seen: &Observation, difference: Option<&Difference>) -> Vec<Tap> {

@@ -9,7 +9,7 @@ pub(super) fn render(report: &Report) -> String {
     let mut text = print::table(&services(report), &[]);
     if !report.taps.is_empty() {
         text.push('\n');
-        text.push_str(&print::table(&taps(&report.taps), &[3, 4]));
+        text.push_str(&print::table(&taps(report), &[3, 4]));
     }
     if let (Some(mirrored), Some(others)) = (report.pods_mirrored, report.pods_not_mirrored) {
         text.push_str(&format!("\n{} mirrored, {others} not.\n", count(mirrored, "Pod")));
@@ -86,6 +86,12 @@ fn device(report: &Report) -> String {
             ", put there by others"
         });
     }
+    match nic.listeners {
+        _ if report.paused => text.push_str(", paused: nobody listens"),
+        Some(0) => text.push_str(", nobody listens"),
+        Some(number) => text.push_str(&format!(", {}", count(number, "listener"))),
+        None => {}
+    }
     text
 }
 
@@ -101,9 +107,10 @@ fn readiness(agent: &Agent) -> &'static str {
     }
 }
 
-fn taps(taps: &[Tap]) -> Vec<[String; 6]> {
+fn taps(report: &Report) -> Vec<[String; 6]> {
     let header = ["POD", "PORT", "DIRECTION", "PACKETS", "BYTES", "STATE"].map(str::to_owned);
-    let rows = taps.iter().map(|tap| {
+    let fine = if report.paused { "paused" } else { "ok" };
+    let rows = report.taps.iter().map(|tap: &Tap| {
         let pod = match &tap.namespace {
             Some(namespace) => format!("{namespace}/{}", tap.pod),
             None => tap.pod.clone(),
@@ -114,7 +121,7 @@ fn taps(taps: &[Tap]) -> Vec<[String; 6]> {
             tap.direction.to_string(),
             tap.packets.to_string(),
             ByteSize::b(tap.bytes).to_string(),
-            tap.problem.clone().unwrap_or_else(|| "ok".to_owned()),
+            tap.problem.clone().unwrap_or_else(|| fine.to_owned()),
         ]
     });
     std::iter::once(header).chain(rows).collect()

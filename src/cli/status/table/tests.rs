@@ -41,7 +41,9 @@ fn healthy() -> Report {
             up: Some(true),
             mtu: Some(1400),
             made_by_ofmirror: true,
+            listeners: Some(2),
         },
+        paused: false,
         flows: Some(Flows { desired: 6, observed: 6, missing: 0, superfluous: 0 }),
         pods_mirrored: Some(1),
         pods_not_mirrored: Some(4),
@@ -62,7 +64,7 @@ fn a_healthy_node_fits_on_a_screen() {
 OVSDB     connected  unix:/run/db.sock
 OpenFlow  connected  br-int at unix:/run/br-int.mgmt, datapath 0000aa55aa550000
 Agent     ready      http://127.0.0.1:9475/readyz
-NIC       up         mirror0, port 7 of br-int, MTU 1400, put there by ofmirror
+NIC       up         mirror0, port 7 of br-int, MTU 1400, put there by ofmirror, 2 listeners
 Flows     in sync    6 desired, 6 in the switch, 0 missing, 0 too many
 
 POD         PORT     DIRECTION  PACKETS      BYTES  STATE
@@ -80,7 +82,14 @@ fn what_is_wrong_stands_with_its_port_or_at_the_end() {
     report.ovsdb.connected = false;
     report.openflow.watching = Some("polling");
     report.agent = None;
-    report.nic = Nic { ofport: None, up: None, mtu: None, made_by_ofmirror: false, ..report.nic };
+    report.nic = Nic {
+        ofport: None,
+        up: None,
+        mtu: None,
+        made_by_ofmirror: false,
+        listeners: None,
+        ..report.nic
+    };
     report.flows = None;
     report.taps = vec![tap("db", Direction::ToPod, 0, Some("its flow is missing"))];
     report.problems = vec!["OVSDB: cannot connect".to_owned()];
@@ -104,6 +113,21 @@ Note:
   Mirror record \"m0\" selects nothing
 "
     );
+}
+
+#[test]
+fn a_pause_is_told_at_the_nic_and_at_each_port() {
+    let mut report = healthy();
+    report.paused = true;
+    report.nic.listeners = Some(0);
+    report.taps.truncate(1);
+    let text = render(&report);
+    assert!(text.contains("put there by ofmirror, paused: nobody listens\n"), "{text}");
+    assert!(text.contains("120.6 KiB  paused\n"), "{text}");
+    report.paused = false;
+    let text = render(&report);
+    assert!(text.contains("put there by ofmirror, nobody listens\n"), "{text}");
+    assert!(text.contains("120.6 KiB  ok\n"), "{text}");
 }
 
 #[test]
