@@ -4,6 +4,7 @@
 //! It measures and says whether the goals are met; missing one is no failure, as machines differ.
 
 mod annotations;
+mod listeners;
 mod machine;
 mod observer;
 mod process;

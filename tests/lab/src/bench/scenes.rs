@@ -13,7 +13,7 @@ use flows::{
 };
 
 use super::{
-    delivery_table,
+    delivery_table, listeners,
     observer::{Observer, Sighting},
     process::{Memory, Work},
     samples::Measure,
@@ -50,6 +50,8 @@ pub(super) fn play() -> Result<Vec<Measure>> {
         Measure::new("memory: proportional, after all of this", "MB", [late.proportional]),
         Measure::new("memory: the most that was resident", "MB", [late.peak]),
     ]);
+    agent.stop()?;
+    measures.extend(listeners::play(&scene.node)?);
     Ok(measures)
 }
 
