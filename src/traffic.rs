@@ -188,6 +188,11 @@ impl Ledger {
         self.departing.retain(|_, former| !former.is_empty());
     }
 
+    /// No port is to have a flow for now, so that none has one says of no Pod that it is gone: all totals stay.
+    pub fn pause(&mut self, now: Instant) {
+        self.lines.values_mut().for_each(|line| line.last = now);
+    }
+
     /// The totals of all ports that are mirrored or were lately.
     pub fn lines(&self) -> impl Iterator<Item = (&Arc<Series>, &Line)> {
         self.lines.iter()

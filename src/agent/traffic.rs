@@ -61,6 +61,9 @@ impl Agent {
         }
         if let Some(readings) = counted {
             let (owners, now) = (Owners::of(&self.world), Instant::now());
+            if self.world.audience().is_paused() {
+                self.traffic.ledger.pause(now);
+            }
             self.traffic.ledger.read(readings, |cookie| owners.of_flow(cookie), now);
             self.traffic.export.follow(&self.traffic.ledger);
         }

@@ -23,6 +23,7 @@ use crate::{
 const HELP: &str = r#"Examples:
   ofmirror agent                                       mirror Pods annotated ovn.kubernetes.io/mirror=true
   ofmirror agent --enable-mirror --mirror-iface=eth1   mirror all Pods to the NIC eth1
+  ofmirror agent --mirror-when=listened                only while tcpdump or another runs on mirror0
   OFMIRROR_BRIDGE=br0 ofmirror agent                   every flag is a variable too
 
 Annotate a Pod's port for --pod-source=ovsdb:

@@ -174,6 +174,18 @@ fn the_totals_of_a_pod_stay_for_a_while_and_all_copies_count_for_ever() {
 }
 
 #[test]
+fn the_totals_outlast_a_pause_in_which_no_port_has_a_flow() {
+    let mut story = Story::begin();
+    story.installs(false).reads(4, 1);
+    let later = story.now + GRACE * 2;
+    story.ledger.pause(later);
+    story.reads_nothing(GRACE * 2);
+    assert_eq!(story.ledger.lines().count(), 1);
+    story.reads_nothing(GRACE);
+    assert_eq!(story.ledger.lines().count(), 0, "but not the Pod");
+}
+
+#[test]
 fn a_last_word_that_never_comes_is_not_taken_for_that_of_a_later_flow() {
     let mut story = Story::begin();
     story.installs(false).waits(8).reads(100, 9);
