@@ -188,7 +188,7 @@ impl World {
         });
         if !listened {
             // Deliveries are followed and taps rejected all the same, so that the first listener finds all as it should be.
-            plan.flows.retain(|flow| is_guard(flow));
+            plan.flows.retain(is_guard);
         }
         Some(plan)
     }

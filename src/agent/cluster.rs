@@ -53,7 +53,8 @@ impl Kubernetes {
 impl Agent {
     /// Tells people how things stand with their Pods, once they stand still.
     pub(super) fn announce(&mut self, now: Instant) {
-        if !self.is_complete() {
+        // While mirroring is paused there is nothing to tell of any Pod: it is neither mirrored nor refused.
+        if !self.is_complete() || self.world.audience().is_paused() {
             return;
         }
         let (Some(kubernetes), Some(plan)) = (&mut self.kubernetes, &self.plan) else { return };
