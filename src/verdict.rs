@@ -13,7 +13,7 @@ pub struct Report {
     pub pod: Pod,
     /// Whether it is mirrored.
     pub verdict: Verdict,
-    /// Annotations that are not understood: key and value.
+    /// Annotations of it and of its Namespace that are not understood: key and value.
     pub invalid: Vec<(Arc<str>, Arc<str>)>,
 }
 

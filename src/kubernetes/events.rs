@@ -115,8 +115,9 @@ fn event(what: &What, node: &str, nic: &str) -> Event {
             (EventType::Warning, "MirrorRefused", refusal.name().to_owned(), note)
         }
         What::Invalid { key, value } => {
-            let note =
-                format!("Annotation {key}={value:?} is ignored: write \"true\" or \"false\"");
+            let note = format!(
+                "{key}={value:?} on it or its Namespace is ignored: write \"true\" or \"false\""
+            );
             (EventType::Warning, "MirrorAnnotationInvalid", format!("Ignore {value:?}"), note)
         }
     };
@@ -152,7 +153,7 @@ mod tests {
         assert!(event.action.len() <= ACTION, "{}", event.action);
         let note = event.note.unwrap();
         assert!(note.len() <= NOTE && note.ends_with("..."), "{note}");
-        assert!(note.starts_with("Annotation ovn.kubernetes.io/mirror=\"üü"), "{note}");
+        assert!(note.starts_with("ovn.kubernetes.io/mirror=\"üü"), "{note}");
     }
 
     #[test]

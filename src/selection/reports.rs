@@ -36,13 +36,14 @@ pub fn reports(
     let nobody = Marks::default();
     let report = |(pod, meta): (&Pod, &PodMeta)| {
         let namespace = pod.namespace.as_deref().and_then(|name| cluster.namespace(name));
-        let asked = asked(&meta.marks, namespace.unwrap_or(&nobody));
+        let namespace = namespace.unwrap_or(&nobody);
+        let asked = asked(&meta.marks, namespace);
         let ports = of.get(pod).map(Vec::as_slice).unwrap_or_default();
-        let invalid = meta.marks.invalid().map(|(key, value)| (key.into(), value.into()));
+        let invalid = meta.marks.invalid().chain(namespace.invalid());
         let report = Report {
             pod: pod.clone(),
             verdict: verdict(pod, &asked, ports, wish, &rejected),
-            invalid: invalid.collect(),
+            invalid: invalid.map(|(key, value)| (key.into(), value.into())).collect(),
         };
         (Arc::clone(&meta.uid), report)
     };

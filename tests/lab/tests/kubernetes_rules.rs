@@ -62,7 +62,7 @@ fn pods_and_namespaces_say_who_is_copied_and_the_pod_has_the_last_word() -> Resu
     // Whoever asked in vain was told, once.
     for (namespace, pod, value) in [("default", "d", "yes"), ("shop", "b", "True")] {
         let event = cluster.await_event(namespace, pod, "MirrorAnnotationInvalid")?;
-        let said = format!("Annotation {MIRROR}=\"{value}\" is ignored");
+        let said = format!("{MIRROR}=\"{value}\" on it or its Namespace is ignored");
         assert!(event.kind == "Warning" && event.message.contains(&said), "{event:?}");
     }
     let event = cluster.await_event("default", "host", "MirrorRefused")?;
