@@ -9,6 +9,7 @@
 
 mod cluster;
 mod farewell;
+pub mod overhead;
 mod report;
 mod traffic;
 
@@ -23,7 +24,7 @@ use metrics::Metrics;
 use tokio::{
     sync::watch,
     task::{JoinHandle, unconstrained},
-    time::{MissedTickBehavior, interval_at, sleep},
+    time::{MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 use tracing::{info, warn};
 
@@ -39,6 +40,7 @@ use crate::{
         link::Link,
         session::{Event, RequestError},
     },
+    overhead::{Overhead, probe::Probe},
     ovsdb,
     repair::{Refusals, Repair},
     settings::Settings,
@@ -72,6 +74,8 @@ pub struct Manners {
     pub replace_mirrors: bool,
     /// Whether flows and port stay when the agent ends.
     pub keep_on_exit: bool,
+    /// Whether there are pauses in which hooks are lifted.
+    pub overhead_probe: Option<Probe>,
 }
 
 /// A running agent.
@@ -100,6 +104,7 @@ pub struct Agent {
     /// No new bundle before then, as the last one failed, or there were too many.
     pause: Option<Instant>,
     rescan: Option<Instant>,
+    overhead: Overhead,
     started: Option<Instant>,
     metrics: Metrics,
     health: watch::Sender<Health>,
@@ -147,6 +152,7 @@ impl Agent {
             bundles: 0,
             pause: None,
             rescan: None,
+            overhead: Overhead::new(manners.overhead_probe, metrics.clone(), Instant::now()),
             started: Some(Instant::now()),
             metrics,
             health,
@@ -195,6 +201,11 @@ impl Agent {
                     Ok(result) => return result,
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
+                () = sleep_until(self.overhead.due().into()) => {
+                    if !self.measure_overhead() {
+                        continue;
+                    }
+                }
                 _ = ticks.tick() => {
                     tick = tick.wrapping_add(1);
                     if !self.handle_tick(tick) {
@@ -235,6 +246,7 @@ impl Agent {
     }
 
     fn handle_openflow(&mut self, event: Result<Event<Tag>, ConnectionError>) {
+        let Some(event) = event.map(|event| self.hear_of_ports(event)).transpose() else { return };
         match event {
             Ok(Event::Up(features)) => {
                 info!(endpoint = %self.settings.openflow, datapath = format!("{:#018x}", features.datapath_id), "connected to the bridge");
@@ -258,6 +270,7 @@ impl Agent {
                     warn!(%error, "lost the bridge");
                 }
                 self.world.lose_switch(error.to_string());
+                self.overhead.disconnect(Instant::now());
                 self.repair = None;
                 self.plan = None;
                 self.missing = 0;
@@ -331,10 +344,11 @@ impl Agent {
         self.send_requests();
         if self.repair.is_none() && self.pause.is_none() {
             let timer = self.metrics.reconcile.start_timer();
-            self.plan = self.world.plan();
+            self.plan = self.world.plan().map(|plan| self.lift(plan));
             self.send_repair();
             timer.observe_duration();
         }
+        self.look_at_hooks();
         self.tell();
     }
 

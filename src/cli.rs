@@ -134,6 +134,7 @@ impl Node {
                 namespaces: self.pods.rule(),
             },
             nic: self.mirror_iface.clone(),
+            run_folder: self.ovs_rundir.clone(),
             ovsdb: self.ovsdb(),
             openflow: self.openflow(),
             marker: self.marker_bits.0,

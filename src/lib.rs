@@ -12,6 +12,7 @@ pub mod kubernetes;
 pub mod nic;
 pub mod observe;
 pub mod openflow;
+pub mod overhead;
 pub mod ovsdb;
 pub mod pods;
 pub mod repair;

@@ -1,5 +1,7 @@
 //! What is to be mirrored, and where the node's Open vSwitch is: the same for the agent and for those who look.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use flows::marker::MarkerBits;
 
@@ -14,6 +16,8 @@ pub struct Settings {
     pub wish: Wish,
     /// Name of the mirror NIC.
     pub nic: String,
+    /// Where the daemons of Open vSwitch leave their process numbers.
+    pub run_folder: PathBuf,
     /// Where OVSDB listens.
     pub ovsdb: Endpoint,
     /// Where the bridge speaks OpenFlow.

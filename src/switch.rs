@@ -57,6 +57,8 @@ pub enum Tag {
     Reread,
     /// Reading what the mirror port has counted.
     Sink,
+    /// Reading what the ports counted.
+    Ports,
     /// Making changes.
     Repair,
     /// Taking everything of ours away.

@@ -320,13 +320,14 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
     let settings = Settings {
         wish: Wish { bridge: "br-int".into(), all: true, namespaces: NamespaceRule::default() },
         nic: "hostile0".into(),
+        run_folder: "/nonexistent".into(),
         ovsdb: Endpoint::Unix("/nonexistent/db.sock".into()),
         openflow: peer.endpoint(),
         marker: None::<MarkerBits>,
         pods: PodSource::Ovsdb,
         when: MirrorWhen::Always,
     };
-    let manners = Manners { replace_mirrors: false, keep_on_exit: true };
+    let manners = Manners { replace_mirrors: false, keep_on_exit: true, overhead_probe: None };
     let agent = Agent::start(settings, manners, Metrics::new(), sender);
     (agent.expect("no API server is asked").run(pending()), health)
 }

@@ -126,6 +126,48 @@ pub(crate) const ERRORS: Family = Family::counter(
     &["reason"],
     "What went wrong: openflow, ovsdb or kubernetes (a connection was lost, or not made), flow_refused, bundle_refused, event_refused, nic.",
 );
+pub(crate) const CPU: Family = Family::counter(
+    "ofmirror_datapath_cpu_seconds_total",
+    &["component"],
+    "Processor time of ovs-vswitchd's threads by role (main, handler, revalidator, pmd, other), and of softirq, the kernel's deferred work on the whole node, most of it for network traffic. Absent where it can't be read.",
+);
+pub(crate) const SWITCHED_PACKETS: Family = Family::counter(
+    "ofmirror_switched_packets_total",
+    &[],
+    "Packets that came into the bridge by its ports, but for the mirror port.",
+);
+pub(crate) const SWITCHED_BYTES: Family =
+    Family::counter("ofmirror_switched_bytes_total", &[], "Bytes of these packets.");
+pub(crate) const OVERHEAD: Family = Family::gauge(
+    "ofmirror_cpu_overhead_ratio",
+    &[],
+    "Processor time per switched packet with mirroring over that without, minus 1: 0.07 is 7 % more. Over the last two hours; absent as long as it can't be told.",
+);
+pub(crate) const OVERHEAD_ERROR: Family = Family::gauge(
+    "ofmirror_cpu_overhead_standard_error",
+    &[],
+    "Standard error of ofmirror_cpu_overhead_ratio.",
+);
+pub(crate) const BASELINE_COST: Family = Family::gauge(
+    "ofmirror_cpu_overhead_baseline_seconds_per_packet",
+    &[],
+    "Processor time per switched packet without mirroring, which the ratio is taken from.",
+);
+pub(crate) const MIRRORING_COST: Family = Family::gauge(
+    "ofmirror_cpu_overhead_mirroring_seconds_per_packet",
+    &[],
+    "Processor time per switched packet with mirroring, which the ratio is taken from.",
+);
+pub(crate) const BASELINE_AGE: Family = Family::gauge(
+    "ofmirror_cpu_overhead_baseline_age_seconds",
+    &[],
+    "How long ago nothing was mirrored, for the last time that was measured. Absent if that was never, or more than two hours ago.",
+);
+pub(crate) const BASELINE_PACKETS: Family = Family::gauge(
+    "ofmirror_cpu_overhead_baseline_packets",
+    &[],
+    "Packets switched in the last two hours while nothing was mirrored, as far as that was measured.",
+);
 pub(crate) const BUILD: Family =
     Family::gauge("ofmirror_build_info", &["version"], "The version that runs; always 1.");
 
@@ -157,5 +199,14 @@ pub const ALL: &[Family] = &[
     RECONCILE,
     INSTALL,
     ERRORS,
+    CPU,
+    SWITCHED_PACKETS,
+    SWITCHED_BYTES,
+    OVERHEAD,
+    OVERHEAD_ERROR,
+    BASELINE_COST,
+    MIRRORING_COST,
+    BASELINE_AGE,
+    BASELINE_PACKETS,
     BUILD,
 ];

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector,
 };
 
 /// What a metric's figures are.
@@ -76,6 +76,10 @@ impl Family {
         register(registry, GaugeVec::new(self.options(), self.labels))
     }
 
+    pub(crate) fn float_counters(&self, registry: &Registry) -> CounterVec {
+        register(registry, CounterVec::new(self.options(), self.labels))
+    }
+
     /// One that is absent as long as it is not known.
     pub(crate) fn optional(&self, registry: &Registry) -> Optional {
         Optional(self.float_gauges(registry))
@@ -90,6 +94,20 @@ impl Family {
     pub(crate) fn constant(&self, registry: &Registry, value: &str) {
         let gauge = self.int_gauges(registry);
         gauge.with_label_values(&[value]).set(1);
+    }
+}
+
+/// A gauge that is absent as long as its figure is not known.
+#[derive(Clone, Debug)]
+pub struct Optional(GaugeVec);
+
+impl Optional {
+    /// Tells the figure, or that there is none.
+    pub fn set(&self, figure: Option<f64>) {
+        match figure {
+            Some(figure) => self.0.with_label_values::<&str>(&[]).set(figure),
+            None => self.0.reset(),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ pub use families::ALL;
 pub use family::{Family, Kind, Optional};
 pub use prometheus::IntCounter;
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    CounterVec, Encoder as _, GaugeVec, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 /// Bounds in seconds of what is decided and done with flows: from a tenth of a millisecond, a single flow, to ten seconds, a
@@ -50,6 +51,15 @@ pub struct Metrics {
     pub reconcile: Histogram,
     pub install: Histogram,
     pub errors: IntCounterVec,
+    pub cpu: CounterVec,
+    pub switched_packets: IntCounter,
+    pub switched_bytes: IntCounter,
+    pub overhead: Optional,
+    pub overhead_error: Optional,
+    pub baseline_cost: Optional,
+    pub mirroring_cost: Optional,
+    pub baseline_age: Optional,
+    pub baseline_packets: Optional,
 }
 
 impl Metrics {
@@ -85,6 +95,15 @@ impl Metrics {
             reconcile: families::RECONCILE.buckets(registry, QUICK),
             install: families::INSTALL.buckets(registry, QUICK),
             errors: families::ERRORS.int_counters(registry),
+            cpu: families::CPU.float_counters(registry),
+            switched_packets: families::SWITCHED_PACKETS.int_counter(registry),
+            switched_bytes: families::SWITCHED_BYTES.int_counter(registry),
+            overhead: families::OVERHEAD.optional(registry),
+            overhead_error: families::OVERHEAD_ERROR.optional(registry),
+            baseline_cost: families::BASELINE_COST.optional(registry),
+            mirroring_cost: families::MIRRORING_COST.optional(registry),
+            baseline_age: families::BASELINE_AGE.optional(registry),
+            baseline_packets: families::BASELINE_PACKETS.optional(registry),
             registry: registry.clone(),
         }
     }

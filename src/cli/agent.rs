@@ -18,6 +18,7 @@ use crate::{
     agent::{Agent, Manners},
     health::Health,
     http::{self, Service},
+    overhead::probe::Probe,
 };
 
 const HELP: &str = r#"Examples:
@@ -50,6 +51,15 @@ pub(super) struct Options {
     /// sets up no Pod without it
     #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
     replace_mirrors: bool,
+
+    /// Lift hooks for short pauses to see what switching costs without them, as in 10m/2s: every 10 minutes for 2 seconds
+    ///
+    /// Copies are missing meanwhile. It is for ofmirror_cpu_overhead_ratio on nodes where something is always mirrored.
+    /// A third part lifts the hooks of a share of the mirrored ports only, of others each time, as in 10m/2s/50%: what passes
+    /// between lifted ports and all others is still copied at the other end if that is mirrored, so it takes far
+    /// longer to learn as much. There are no pauses while flows are being restored.
+    #[arg(long, env = "OFMIRROR_OVERHEAD_PROBE", value_name = "INTERVAL/PAUSE")]
+    overhead_probe: Option<Probe>,
 
     /// How the log is written, to standard error
     #[arg(long, env = "OFMIRROR_LOG_FORMAT", default_value = "text")]
@@ -99,6 +109,7 @@ impl Options {
         let manners = Manners {
             replace_mirrors: self.replace_mirrors,
             keep_on_exit: self.on_exit == OnExit::Keep,
+            overhead_probe: self.overhead_probe,
         };
         let settings = self.node.settings().await?;
         let agent = Agent::start(settings, manners, metrics, sender)?;

@@ -56,6 +56,7 @@ fn diagnose(host: &Host, seen: &Observation) -> Vec<Check> {
     checks.push(ovs::nic(seen));
     checks.push(ovs::ipv6(seen, host));
     checks.push(host.net_admin());
+    checks.push(host.processor_time());
     checks.push(pods::api_server(seen));
     checks.push(pods::ports(seen));
     checks

@@ -28,7 +28,8 @@ impl Ovs {
         let control = format!("--unixctl={}", ovs.path("ovsdb.ctl"));
         ovs.spawn("ovsdb-server", &[&database, &listen, &control, "-vconsole:off"]);
         let control = format!("--unixctl={}", ovs.path("vswitchd.ctl"));
-        let dummy = ["--enable-dummy=override", "--disable-system", "-vconsole:off"];
+        let pidfile = format!("--pidfile={}", ovs.path("ovs-vswitchd.pid"));
+        let dummy = ["--enable-dummy=override", "--disable-system", "-vconsole:off", &pidfile];
         ovs.spawn("ovs-vswitchd", &[&[&*format!("unix:{socket}"), &*control], &dummy[..]].concat());
         ovs.vsctl("--no-wait init");
         ovs.vsctl("add-br br-int -- set bridge br-int datapath_type=dummy fail_mode=secure");

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::check::Check;
-use crate::{cli::Node, endpoint::Endpoint};
+use crate::{
+    agent::overhead::PIDFILE,
+    cli::Node,
+    endpoint::Endpoint,
+    overhead::processor::{self, Reading, Unreadable},
+};
 
 /// Number of CAP_NET_ADMIN (linux/capability.h).
 const CAP_NET_ADMIN: u32 = 12;
@@ -24,6 +29,8 @@ pub(super) struct Host {
     pub(super) status: io::Result<String>,
     /// Whether the kernel has IPv6, and a NIC can be kept from it by sysctl.
     pub(super) ipv6: io::Result<()>,
+    /// What the datapath has used of the processors.
+    pub(super) time: Result<Reading, Unreadable>,
 }
 
 impl Host {
@@ -46,6 +53,7 @@ impl Host {
             status: fs::read_to_string("/proc/self/status"),
             // Opening a sysctl changes nothing.
             ipv6: fs::OpenOptions::new().write(true).open(DISABLE_IPV6).map(drop),
+            time: processor::read(&node.ovs_rundir.join(PIDFILE)),
         }
     }
 
@@ -128,6 +136,21 @@ impl Host {
                     Ok(_) => "/proc/self/status has no line CapEff".to_owned(),
                 },
                 "see to it that the agent has CAP_NET_ADMIN",
+            ),
+        }
+    }
+
+    pub(super) fn processor_time(&self) -> Check {
+        let subject = "processor time";
+        match &self.time {
+            Ok(Reading { process: (pid, _), threads, .. }) => {
+                let threads = threads.len();
+                Check::ok(subject, format!("ovs-vswitchd, process {pid}, threads: {threads}"))
+            }
+            Err(error) => Check::warning(
+                subject,
+                format!("{error}, so what mirroring costs can't be told"),
+                "run where the processes of the host can be seen: a Pod needs hostPID: true; and point --ovs-rundir at the folder with ovs-vswitchd.pid",
             ),
         }
     }

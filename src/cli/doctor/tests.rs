@@ -1,6 +1,7 @@
 use std::io;
 
 use super::*;
+use crate::overhead::processor;
 
 fn host(kind: Option<io::ErrorKind>, capabilities: &str) -> Host {
     let result = || kind.map_or(Ok(()), |kind| Err(io::Error::from(kind)));
@@ -12,6 +13,7 @@ fn host(kind: Option<io::ErrorKind>, capabilities: &str) -> Host {
         ],
         status: Ok(format!("Name:\tofmirror\nUid:\t1000\t1001\t0\t0\nCapEff:\t{capabilities}\n")),
         ipv6: result(),
+        time: processor::read("/nonexistent/ovs-vswitchd.pid".as_ref()),
     }
 }
 
@@ -55,6 +57,14 @@ fn the_capability_counts_only_when_it_is_in_effect() {
     assert_eq!(without.verdict, Verdict::Failed);
     assert!(without.remedy.expect("failed").contains("NET_ADMIN"));
     assert_eq!(host(None, "?").net_admin().verdict, Verdict::Warning);
+}
+
+#[test]
+fn processor_time_that_is_out_of_sight_is_a_warning_that_says_how_to_see_it() {
+    let check = host(None, "0").processor_time();
+    assert_eq!(check.verdict, Verdict::Warning);
+    assert!(check.finding.contains("/nonexistent/ovs-vswitchd.pid: No such file"), "{check:?}");
+    assert!(check.remedy.expect("a warning").contains("hostPID: true"));
 }
 
 #[test]

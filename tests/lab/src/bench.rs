@@ -7,6 +7,7 @@ mod annotations;
 mod listeners;
 mod machine;
 mod observer;
+mod overhead;
 mod process;
 mod samples;
 mod scenes;
@@ -43,10 +44,22 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
         }
     }
     print!("{}", samples::table(&measures));
-    println!("\n{}", machine::load()?);
+    println!("\n{}", overhead::play()?);
+    println!("{}", machine::load()?);
     if !with_kubernetes {
         println!("\nNOT MEASURED: Kubernetes, as {ASSETS} does not say where kube-apiserver is");
     }
+    Ok(())
+}
+
+/// Measures what mirroring costs under steady load, and compares that with what the agent exports.
+///
+/// # Errors
+/// Something does not work; whether the figures agree does not matter.
+pub fn overhead() -> Result {
+    println!("{}\n", machine::describe()?);
+    print!("{}", overhead::play()?);
+    println!("\n{}", machine::load()?);
     Ok(())
 }
 

@@ -34,6 +34,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         plan_and_diff: Option<PathBuf>,
     },
+    /// Measure what mirroring costs, and compare that with what the agent exports; within the sandbox
+    Overhead,
     /// What runs inside of the sandbox
     #[command(hide = true)]
     Serve,
@@ -53,6 +55,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
+        Command::Overhead => lab::overhead()?,
         Command::Up => {
             Standing::up()?;
             let lab = std::env::current_exe()?;

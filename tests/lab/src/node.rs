@@ -182,6 +182,14 @@ impl Node {
         found.map(|(_, daemon)| daemon).ok_or_else(|| anyhow!("no daemon {}", service.name()))
     }
 
+    /// The process of a service, for measurements.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self, service: Service) -> Result<u32> {
+        self.daemon(service)?.pid().with_context(|| format!("{} does not run", service.name()))
+    }
+
     /// Starts a service that does not run, and waits until it does its work.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! The agent's part that measures what mirroring costs.
+
+use std::time::Instant;
+
+use flows::{model::OfPort, ofp::MultipartReply, ofp::MultipartRequest, plan::Plan};
+
+use super::Agent;
+use crate::{
+    openflow::session::Event,
+    overhead::{Bridge, Situation, probe::hooked, processor, window::Hooks},
+    switch::{Switch, Tag},
+};
+
+/// Where ovs-vswitchd leaves its process number, in the folder of its sockets.
+pub const PIDFILE: &str = "ovs-vswitchd.pid";
+
+impl Agent {
+    /// Does what is due; returns whether that changes what is to be done.
+    pub(super) fn measure_overhead(&mut self) -> bool {
+        let connected = self.world.switch().is_ok();
+        let due = self.overhead.wake(Instant::now(), connected);
+        if due.read {
+            let everyone = MultipartRequest::PortStats(OfPort::ANY);
+            match self.openflow.connection() {
+                Some(connection) => connection.ask(Tag::Ports, everyone),
+                None => self.overhead.abandon(),
+            }
+        }
+        due.replan
+    }
+
+    /// Takes in what the switch counted at its ports; gives back any other event.
+    pub(super) fn hear_of_ports(&mut self, event: Event<Tag>) -> Option<Event<Tag>> {
+        match event {
+            Event::Part { tag: Tag::Ports, body, more } => {
+                if let MultipartReply::PortStats(stats) = body {
+                    self.overhead.hear(stats);
+                }
+                if !more {
+                    let wish = &self.settings.wish.bridge;
+                    let bridge = self.world.ovsdb().snapshot.bridge(wish);
+                    let bridge = Bridge {
+                        sink: self.world.sink().ofport,
+                        userspace: bridge.is_some_and(|bridge| bridge.datapath_type == "netdev"),
+                    };
+                    let time = processor::read(&self.settings.run_folder.join(PIDFILE));
+                    self.overhead.finish(bridge, time, Instant::now());
+                }
+                None
+            }
+            Event::Refused { tag: Tag::Ports, error } => {
+                tracing::debug!(%error, "the switch does not tell what its ports counted");
+                self.overhead.abandon();
+                None
+            }
+            event => Some(event),
+        }
+    }
+
+    /// The plan without what is lifted for a moment.
+    pub(super) fn lift(&mut self, mut plan: Plan) -> Plan {
+        let lost = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
+        self.overhead.lift(&mut plan, lost, Instant::now());
+        plan
+    }
+
+    /// Tells how our flows are.
+    pub(super) fn look_at_hooks(&mut self) {
+        let situation = match self.world.switch() {
+            Ok(switch) if switch.is_known() => Situation {
+                hooks: Some(self.hooks(switch)),
+                changing: self.repair.is_some() || switch.loss().is_some(),
+                calm: self.is_complete() && switch.loss().is_none() && self.rescan.is_none(),
+            },
+            _ => Situation::default(),
+        };
+        self.overhead.look(situation, Instant::now());
+    }
+
+    fn hooks(&self, switch: &Switch) -> Hooks {
+        match switch.observed().iter().any(|flow| hooked(&flow).is_some()) {
+            false => Hooks::None,
+            true if self.overhead.is_lifting() => Hooks::Some,
+            true => Hooks::All,
+        }
+    }
+}

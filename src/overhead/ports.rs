@@ -1,0 +1,169 @@
+//! Packets that came into the bridge by its ports, through ports that come and go and a switch that starts anew.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use flows::{model::OfPort, ofp::PortStats};
+
+/// How much younger than expected a port may look: the switch tells its age by another clock.
+const SLACK: Duration = Duration::from_secs(1);
+/// What the switch tells instead of a figure that it doesn't know.
+const UNKNOWN: u64 = u64::MAX;
+/// The most ports that a switch can have.
+const MOST: usize = 0x1_0000;
+
+/// The ports as read last.
+#[derive(Debug, Default)]
+pub struct Ports {
+    last: Option<(Instant, HashMap<OfPort, PortStats>)>,
+    coming: HashMap<OfPort, PortStats>,
+}
+
+/// What passed between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Packets that came in, but for those by the mirror port.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets that went out by the mirror port, or were dropped there.
+    pub copies: u64,
+    /// Whether both readings are of the same ports.
+    pub same: bool,
+}
+
+impl Ports {
+    /// Takes in a part of a reading.
+    pub fn hear(&mut self, stats: Vec<PortStats>) {
+        for stats in stats {
+            if self.coming.len() < MOST && ![stats.rx_packets, stats.rx_bytes].contains(&UNKNOWN) {
+                self.coming.insert(stats.port, stats);
+            }
+        }
+    }
+
+    /// The reading is complete. A port that is new, or began to count anew, counts from now on: what it has counted
+    /// already may be from before it was on this bridge.
+    pub fn finish(&mut self, sink: Option<OfPort>, now: Instant) -> Passed {
+        let read = std::mem::take(&mut self.coming);
+        let mut passed = Passed::default();
+        if let Some((then, last)) = &self.last {
+            let elapsed = now.saturating_duration_since(*then);
+            let pairs = read.iter().filter_map(|(port, stats)| Some((last.get(port)?, stats)));
+            let lasting: Vec<_> =
+                pairs.filter(|(before, stats)| lasts(before, stats, elapsed)).collect();
+            passed.same = lasting.len() == last.len() && last.len() == read.len();
+            for (before, stats) in lasting {
+                if Some(stats.port) == sink {
+                    passed.copies = sent(stats) - sent(before);
+                } else {
+                    passed.packets += stats.rx_packets - before.rx_packets;
+                    passed.bytes += stats.rx_bytes - before.rx_bytes;
+                }
+            }
+        }
+        self.last = Some((now, read));
+        passed
+    }
+
+    /// The reading won't be completed.
+    pub fn abandon(&mut self) {
+        self.coming.clear();
+    }
+}
+
+/// Whether it is the same port, which counted all the while.
+fn lasts(before: &PortStats, now: &PortStats, elapsed: Duration) -> bool {
+    let aged = match (before.duration, now.duration) {
+        (Some(before), Some(now)) => now + SLACK >= before + elapsed,
+        _ => true,
+    };
+    aged && now.rx_packets >= before.rx_packets
+        && now.rx_bytes >= before.rx_bytes
+        && sent(now) >= sent(before)
+}
+
+/// What went out by a port, or was meant to.
+fn sent(stats: &PortStats) -> u64 {
+    let known = |figure| if figure == UNKNOWN { 0 } else { figure };
+    known(stats.tx_packets).saturating_add(known(stats.tx_dropped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(number: u32, age: u64, rx: u64, tx: u64) -> PortStats {
+        PortStats {
+            port: OfPort(number),
+            duration: Some(Duration::from_secs(age)),
+            rx_packets: rx,
+            tx_packets: tx,
+            rx_bytes: rx.saturating_mul(100),
+            tx_bytes: 0,
+            rx_dropped: 0,
+            tx_dropped: 0,
+            rx_errors: 0,
+            tx_errors: 0,
+            properties: Box::default(),
+        }
+    }
+
+    /// Reads ports 1, 2 and the mirror port 9 ten seconds apart.
+    fn read(readings: &[&[PortStats]]) -> Vec<Passed> {
+        let (mut ports, mut now) = (Ports::default(), Instant::now());
+        let finish = |stats: &&[PortStats]| {
+            ports.hear(stats.to_vec());
+            now += Duration::from_secs(10);
+            ports.finish(Some(OfPort(9)), now)
+        };
+        readings.iter().map(finish).collect()
+    }
+
+    #[test]
+    fn what_comes_in_counts_and_what_the_mirror_port_sends_is_copies() {
+        let passed = read(&[
+            &[port(1, 50, 1000, 0), port(2, 50, 10, 0), port(9, 50, 7, 300)],
+            &[port(1, 60, 1100, 0), port(2, 60, 15, 0), port(9, 60, 8, 390)],
+        ]);
+        assert_eq!(passed[0], Passed::default());
+        assert_eq!(passed[1], Passed { packets: 105, bytes: 10_500, copies: 90, same: true });
+    }
+
+    #[test]
+    fn a_port_that_came_went_or_began_anew_adds_nothing_that_is_not_known_to_be_new() {
+        let before = [port(1, 50, 1000, 0), port(2, 50, 10, 0)];
+        let cases: [&[PortStats]; 4] = [
+            // A NIC with a past is put on the bridge.
+            &[port(1, 60, 1100, 0), port(2, 60, 10, 0), port(3, 1, 1 << 40, 0)],
+            &[port(1, 60, 1100, 0)],
+            // Another port has the number, and has counted more already.
+            &[port(1, 60, 1100, 0), port(2, 3, 5000, 0)],
+            &[port(1, 60, 1100, 0), port(2, 60, 9, 0)],
+        ];
+        for case in cases {
+            let passed = read(&[&before, case])[1];
+            assert_eq!((passed.packets, passed.same), (100, false), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_of_the_switch_adds_nothing() {
+        let passed = read(&[
+            &[port(1, 50, 1000, 0), port(2, 50, 10, 0)],
+            &[port(1, 4, 1100, 0), port(2, 4, 20, 0)],
+            &[port(1, 14, 1105, 0), port(2, 14, 20, 0)],
+        ]);
+        assert_eq!((passed[1].packets, passed[1].same), (0, false));
+        assert_eq!((passed[2].packets, passed[2].same), (5, true));
+    }
+
+    #[test]
+    fn a_port_that_does_not_count_is_left_out() {
+        let dumb = port(2, 50, UNKNOWN, 0);
+        let passed = read(&[&[port(1, 50, 1, 0), dumb.clone()], &[port(1, 60, 3, 0), dumb]]);
+        assert_eq!((passed[1].packets, passed[1].same), (2, true));
+    }
+}

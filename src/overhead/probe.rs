@@ -1,0 +1,163 @@
+//! `--overhead-probe`: short pauses in which hooks are lifted, to see what switching costs without them.
+
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+
+use flows::{
+    model::{Flow, OfPort, Purpose},
+    plan::Plan,
+};
+
+/// The shortest pause in which something can be measured: the kernel tells a running thread's time every few
+/// milliseconds, and a bridge may have thousands of flows to look at again after a change.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// When hooks are lifted, for how long, and which share of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probe {
+    /// From the end of a pause to the begin of the next.
+    pub every: Duration,
+    /// How long a pause is.
+    pub pause: Duration,
+    /// The share of the mirrored ports whose hooks are lifted, above 0 and at most 1.
+    pub share: f64,
+}
+
+/// Why a probe can't be as asked for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ProbeError {
+    /// It isn't written so.
+    #[error("write INTERVAL/PAUSE, as in 10m/2s, or INTERVAL/PAUSE/SHARE, as in 10m/2s/50%")]
+    Form,
+    /// One of the times is none.
+    #[error("{0:?} is no time: {1}")]
+    Time(String, humantime::DurationError),
+    /// Nothing can be seen in so short a time.
+    #[error("a pause must be {} ms at least", SHORTEST.as_millis())]
+    Short,
+    /// Copies would be missing most of the time.
+    #[error("the interval must be twice the pause at least")]
+    Often,
+    /// No share.
+    #[error("a share is more than 0% and at most 100%")]
+    Share,
+}
+
+impl FromStr for Probe {
+    type Err = ProbeError;
+
+    fn from_str(text: &str) -> Result<Self, ProbeError> {
+        let time = |text: &str| {
+            let parsed = humantime::parse_duration(text);
+            parsed.map_err(|error| ProbeError::Time(text.to_owned(), error))
+        };
+        let parts: Vec<_> = text.split('/').collect();
+        let (every, pause, share) = match parts[..] {
+            [every, pause] => (every, pause, "100%"),
+            [every, pause, share] => (every, pause, share),
+            _ => return Err(ProbeError::Form),
+        };
+        let (every, pause) = (time(every)?, time(pause)?);
+        let percent = share.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        let share = percent.ok_or(ProbeError::Form)? / 100.0;
+        if pause < SHORTEST {
+            return Err(ProbeError::Short);
+        }
+        if every / 2 < pause {
+            return Err(ProbeError::Often);
+        }
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(ProbeError::Share);
+        }
+        Ok(Self { every, pause, share })
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [every, pause] = [self.every, self.pause].map(humantime::format_duration);
+        write!(f, "{every}/{pause}/{}%", self.share * 100.0)
+    }
+}
+
+impl Probe {
+    /// Takes hooks out of the plan, of other ports at each turn, so that each has its turn when only a share is lifted.
+    pub fn lift(&self, plan: &mut Plan, turn: usize) {
+        let ports: Vec<_> =
+            plan.flows.iter().filter_map(hooked).collect::<BTreeSet<_>>().into_iter().collect();
+        let count = (self.share * ports.len() as f64).ceil() as usize;
+        let first = turn.wrapping_mul(count) % ports.len().max(1);
+        let lifted: BTreeSet<_> = ports.iter().cycle().skip(first).take(count).collect();
+        plan.flows.retain(|flow| hooked(flow).is_none_or(|port| !lifted.contains(&port)));
+    }
+}
+
+/// The port whose frames the flow copies, if it copies any.
+#[must_use]
+pub fn hooked(flow: &Flow) -> Option<OfPort> {
+    match flow.cookie.purpose()? {
+        (Purpose::FromPod | Purpose::ToPod, port) => Some(port),
+        (Purpose::Rewritten | Purpose::Guard, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flows::model::{Cookie, FlowKey, Match, TableId};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_done() {
+        let probe: Probe = "10m/2s".parse().unwrap();
+        let (every, pause) = (Duration::from_secs(600), Duration::from_secs(2));
+        assert_eq!(probe, Probe { every, pause, share: 1.0 });
+        assert_eq!("1h/1500ms/25%".parse::<Probe>().unwrap().to_string(), "1h/1s 500ms/25%");
+        for (text, wrong) in [
+            ("10m", ProbeError::Form),
+            ("10m/2s/half", ProbeError::Form),
+            ("10m/100ms", ProbeError::Short),
+            ("3s/2s", ProbeError::Often),
+            ("10m/2s/0%", ProbeError::Share),
+            ("10m/2s/101%", ProbeError::Share),
+        ] {
+            assert_eq!(text.parse::<Probe>(), Err(wrong), "{text}");
+        }
+        let error = "ten/2s".parse::<Probe>().unwrap_err();
+        assert!(error.to_string().starts_with("\"ten\" is no time: "), "{error}");
+    }
+
+    fn flow(purpose: Purpose, port: u16) -> Flow {
+        let table = TableId(purpose as u8);
+        let key = FlowKey { table, priority: port, matching: Match::new([]) };
+        Flow::new(key, Cookie::new(purpose, OfPort(port.into())), vec![])
+    }
+
+    /// The ports that are still hooked, of four.
+    fn left(probe: &str, turn: usize) -> Vec<u32> {
+        let hooks =
+            (1..=4).flat_map(|port| [flow(Purpose::FromPod, port), flow(Purpose::ToPod, port)]);
+        let guard = flow(Purpose::Guard, 9);
+        let mut plan = Plan { flows: hooks.chain([guard.clone()]).collect(), rejected: vec![] };
+        probe.parse::<Probe>().unwrap().lift(&mut plan, turn);
+        assert!(plan.flows.contains(&guard), "the guard stays");
+        let ports: BTreeSet<_> = plan.flows.iter().filter_map(hooked).collect();
+        ports.into_iter().map(|port| port.0).collect()
+    }
+
+    #[test]
+    fn each_port_has_its_turn_and_loses_both_its_hooks() {
+        assert_eq!(left("1m/1s", 3), [0; 0]);
+        assert_eq!(left("1m/1s/25%", 0), [2, 3, 4]);
+        assert_eq!(left("1m/1s/25%", 1), [1, 3, 4]);
+        assert_eq!(left("1m/1s/25%", 4), [2, 3, 4]);
+        assert_eq!(left("1m/1s/50%", 1), [1, 2]);
+        assert_eq!(left("1m/1s/1%", 0), [2, 3, 4], "one at least");
+    }
+
+    #[test]
+    fn nothing_is_lifted_where_nothing_is_hooked() {
+        let mut plan = Plan { flows: vec![flow(Purpose::Guard, 9)], rejected: vec![] };
+        "1m/1s".parse::<Probe>().unwrap().lift(&mut plan, 1);
+        assert_eq!(plan.flows.len(), 1);
+    }
+}
