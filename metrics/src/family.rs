@@ -121,20 +121,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A gauge that is absent as long as its figure is not known.
-#[derive(Clone, Debug)]
-pub struct Optional(GaugeVec);
-
-impl Optional {
-    /// Tells the figure, or that there is none.
-    pub fn set(&self, figure: Option<f64>) {
-        match figure {
-            Some(figure) => self.0.with_label_values::<&str>(&[]).set(figure),
-            None => self.0.reset(),
-        }
-    }
-}
-
 fn register<M: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<M>,
