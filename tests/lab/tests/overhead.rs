@@ -62,7 +62,7 @@ fn the_ratio_is_absent_until_pauses_under_load_have_told_it() -> Result {
     until("the ratio to be told", || {
         thread::sleep(Duration::from_millis(50));
         load.alive()?;
-        Ok(sample(&agent, RATIO)?)
+        sample(&agent, RATIO)
     })?;
     let metric = |name: &str| agent.metric(&format!("ofmirror_cpu_overhead_{name}"));
     let [ratio, error] = [metric("ratio")?, metric("standard_error")?];

@@ -11,13 +11,13 @@ use crate::{Agent, Node, Result, Service, until};
 /// Datagrams a second. A userspace datapath on one core of an old machine can do more.
 const RATE: u32 = 10_000;
 /// Times that hooks are on, and off.
-const TURNS: usize = 8;
+const TURNS: usize = 12;
 /// How long each time. The agent's windows are 10 s.
 const TURN: Duration = Duration::from_secs(12);
 /// How long the switch may take to get used to it.
 const SETTLE: Duration = Duration::from_secs(1);
 /// For how long the agent makes pauses of its own.
-const PAUSES: Duration = Duration::from_secs(90);
+const PAUSES: Duration = Duration::from_secs(120);
 const PODS: [&str; 2] = ["a", "b"];
 
 /// A figure with its standard error.
