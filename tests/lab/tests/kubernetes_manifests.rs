@@ -146,8 +146,8 @@ fn the_agents_pod_is_let_into_its_own_namespace_and_evicts_nobody() -> Result {
     Ok(())
 }
 
-/// The type of the Prometheus operator, with those of its fields that we use, named as in its reference.
-const POD_MONITOR: &str = "
+/// The types of the Prometheus operator, with those of their fields that we use, named as in its reference.
+const OPERATOR: &str = "
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: podmonitors.monitoring.coreos.com}
@@ -178,6 +178,7 @@ spec:
                     properties:
                       port: {type: string}
                       path: {type: string}
+                      honorLabels: {type: boolean}
                       relabelings:
                         type: array
                         items:
@@ -185,6 +186,44 @@ spec:
                           properties:
                             sourceLabels: {type: array, items: {type: string}}
                             targetLabel: {type: string}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: prometheusrules.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  names: {kind: PrometheusRule, plural: prometheusrules}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec:
+              type: object
+              properties:
+                groups:
+                  type: array
+                  items:
+                    type: object
+                    required: [name]
+                    properties:
+                      name: {type: string}
+                      rules:
+                        type: array
+                        items:
+                          type: object
+                          required: [expr]
+                          properties:
+                            alert: {type: string}
+                            record: {type: string}
+                            expr: {type: string}
+                            for: {type: string}
+                            labels: {type: object, additionalProperties: {type: string}}
+                            annotations: {type: object, additionalProperties: {type: string}}
 ";
 
 #[test]
@@ -199,7 +238,7 @@ fn prometheus_finds_the_agents_by_the_service_or_by_the_operators_component() ->
     let port = cluster.daemon_set()?.at("/containers/0/ports/0/containerPort")?.to_string();
     assert_eq!(service["metadata"]["annotations"]["prometheus.io/port"], port.as_str());
 
-    cluster.apply(POD_MONITOR)?;
+    cluster.apply(OPERATOR)?;
     cluster.kubectl(["wait", "--for=condition=established", "crd", "--all", "--timeout=30s"])?;
     // Kustomize takes no absolute paths.
     let folder = node.folder().join("kustomization");
@@ -217,6 +256,10 @@ fn prometheus_finds_the_agents_by_the_service_or_by_the_operators_component() ->
     assert_eq!(monitor["spec"]["selector"]["matchLabels"], labels);
     let named = cluster.daemon_set()?.at("/containers/0/ports/0/name")?.clone();
     assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], named);
+    let rules = get(&cluster, "prometheusrule", "ofmirror")?;
+    let groups = rules["spec"]["groups"].as_array().context("no groups of rules")?;
+    let names: Vec<_> = groups.iter().map(|group| &group["name"]).collect();
+    assert_eq!(names, ["ofmirror.recording", "ofmirror.alerts"]);
     let annotations = get(&cluster, "service", "ofmirror")?["metadata"]["annotations"].to_string();
     assert!(!annotations.contains("\"prometheus.io/scrape\""), "scraped twice: {annotations}");
     Ok(())
