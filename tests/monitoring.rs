@@ -1,0 +1,71 @@
+//! What `deploy/` has for Prometheus and Grafana names only what there is. `tests/lab/tests/prometheus.rs` runs it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Metrics that rules and dashboard name, and that the agent is yet to learn. Empty when it has.
+const AWAITED: &[&str] = &[
+    "ofmirror_cpu_overhead_ratio",
+    "ofmirror_cpu_overhead_standard_error",
+    "ofmirror_cpu_overhead_baseline_age_seconds",
+    "ofmirror_datapath_cpu_seconds_total",
+    "ofmirror_listeners",
+    "ofmirror_mirroring_paused",
+    "ofmirror_switched_packets_total",
+];
+
+fn deploy(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)).unwrap()
+}
+
+/// The metrics and recording rules that a text names, whatever else it says.
+fn names(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    let words = words.map(|word| word.trim_matches(':'));
+    words.filter(|word| word.starts_with("ofmirror_") || word.contains(":ofmirror_")).collect()
+}
+
+fn recorded(rules: &str) -> BTreeSet<&str> {
+    rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect()
+}
+
+#[test]
+fn every_metric_that_rules_and_dashboard_name_exists() {
+    let rules = deploy("prometheus/rules.yml");
+    let recorded = recorded(&rules);
+    assert!(recorded.contains("node:ofmirror_mirrored_bytes:rate5m"), "{recorded:?}");
+    let mut exported = BTreeSet::new();
+    for family in metrics::ALL {
+        match family.kind {
+            metrics::Kind::Histogram => exported
+                .extend(["_bucket", "_sum", "_count"].map(|part| format!("{}{part}", family.name))),
+            _ => exported.extend([family.name.to_owned()]),
+        }
+    }
+    for awaited in AWAITED {
+        assert!(!exported.contains(*awaited), "{awaited} is there: take it out of AWAITED");
+    }
+    for file in ["prometheus/rules.yml", "grafana/ofmirror.json"] {
+        let text = deploy(file);
+        let names = names(&text);
+        assert!(names.len() > 10, "{file}: {names:?}");
+        for name in names {
+            let exists = exported.contains(name) || recorded.contains(name);
+            assert!(exists || AWAITED.contains(&name), "{file} names {name}, which nobody exports");
+        }
+    }
+}
+
+#[test]
+fn the_rules_for_the_operator_are_the_same() {
+    let resource = deploy("components/prometheus-operator/prometheusrule.yaml");
+    let (_, wrapped) = resource.split_once("\nspec:\n").unwrap();
+    let rules = deploy("prometheus/rules.yml");
+    let rules = rules.lines().skip_while(|line| *line != "groups:");
+    let indented: Vec<_> = rules
+        .map(|line| if line.is_empty() { String::new() } else { format!("  {line}") })
+        .collect();
+    assert!(indented.len() > 100);
+    assert_eq!(wrapped.lines().collect::<Vec<_>>(), indented, "run deploy/prometheus/wrap");
+}
