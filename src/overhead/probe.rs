@@ -11,6 +11,9 @@ use flows::{
 /// milliseconds, and a bridge may have thousands of flows to look at again after a change.
 const SHORTEST: Duration = Duration::from_millis(500);
 
+/// The longest: more packets without copies tell hardly more.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// When hooks are lifted, for how long, and which share of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probe {
@@ -34,6 +37,9 @@ pub enum ProbeError {
     /// Nothing can be seen in so short a time.
     #[error("a pause must be {} ms at least", SHORTEST.as_millis())]
     Short,
+    /// Copies would be missing for too long.
+    #[error("a pause must be {} s at most", LONGEST.as_secs())]
+    Long,
     /// Copies would be missing most of the time.
     #[error("the interval must be twice the pause at least")]
     Often,
@@ -61,6 +67,9 @@ impl FromStr for Probe {
         let share = percent.ok_or(ProbeError::Form)? / 100.0;
         if pause < SHORTEST {
             return Err(ProbeError::Short);
+        }
+        if pause > LONGEST {
+            return Err(ProbeError::Long);
         }
         if every / 2 < pause {
             return Err(ProbeError::Often);
@@ -116,6 +125,7 @@ mod tests {
             ("10m", ProbeError::Form),
             ("10m/2s/half", ProbeError::Form),
             ("10m/100ms", ProbeError::Short),
+            ("1h/61s", ProbeError::Long),
             ("3s/2s", ProbeError::Often),
             ("10m/2s/0%", ProbeError::Share),
             ("10m/2s/101%", ProbeError::Share),
