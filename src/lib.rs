@@ -19,6 +19,7 @@ pub mod repair;
 pub mod selection;
 pub mod settings;
 pub mod sink;
+pub mod status;
 pub mod switch;
 pub mod traffic;
 pub mod verdict;

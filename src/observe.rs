@@ -6,11 +6,10 @@
 
 mod readiness;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flows::{
-    diff::{Change, diff},
-    model::{Flow, FlowKey},
+    model::FlowKey,
     ofp::{Features, FlowDesc, MultipartReply},
     plan::{Plan, Reason},
 };
@@ -28,6 +27,7 @@ use crate::{
     ovsdb::{self, ConnectionError},
     settings::{PodSource, Settings},
     sink::{self, Facts, SinkState, Step},
+    status::Difference,
     switch::{Switch, Tag},
     world::World,
 };
@@ -48,15 +48,6 @@ pub struct Observation {
     pub plan: Option<Plan>,
     /// Where the agent was asked how it is, and what it says; none if it was not asked.
     pub agent: Option<(SocketAddr, Readiness)>,
-}
-
-/// How the flows that the switch has differ from those that it should have; in the order of [`Observation::flows`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// The switch should have them, and doesn't.
-    pub missing: Vec<Flow>,
-    /// The switch has them, and shouldn't.
-    pub superfluous: Vec<Flow>,
 }
 
 /// Looks once; `agent` is where the agent tells how it is, if it is to be asked. No source may stay silent for longer than `limit`.
@@ -112,24 +103,12 @@ impl Observation {
         self.world.ovsdb().is_synced().then(|| sink::next_step(&self.facts()))
     }
 
-    /// The flows that are missing or too many; none if it is not known which there should be.
+    /// The flows that are missing or too many, in the order of [`Observation::flows`]; none if it is not known which
+    /// there should be.
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
-        let (plan, switch) = (self.plan.as_ref()?, self.world.switch().ok()?);
-        let mut present: HashMap<FlowKey, Flow> =
-            switch.observed().iter().map(|flow| (flow.key.clone(), flow)).collect();
-        let mut difference = Difference::default();
-        for change in diff(&plan.flows, switch.observed()) {
-            let key = match change {
-                Change::Delete(key, _) => key,
-                Change::Install(flow) => {
-                    difference.missing.push(flow.clone());
-                    &flow.key
-                }
-            };
-            // A flow that is there, but does something else, is both.
-            difference.superfluous.extend(present.remove(key));
-        }
+        let observed = self.world.switch().ok()?.observed();
+        let mut difference = Difference::between(self.plan.as_ref()?, observed);
         difference.missing.sort_by_cached_key(|flow| place(&flow.key));
         difference.superfluous.sort_by_cached_key(|flow| place(&flow.key));
         Some(difference)

@@ -11,11 +11,7 @@ use flows::{
 use serde::Serialize;
 
 use super::{Node, print};
-use crate::{
-    observe::{Difference, Observation},
-    pods::Pod,
-    selection::Selected,
-};
+use crate::{observe::Observation, pods::Pod, selection::Selected, status::Difference};
 
 const HELP: &str = "\
 Examples:

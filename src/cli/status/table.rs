@@ -2,16 +2,20 @@
 
 use bytesize::ByteSize;
 
-use super::report::{Agent, Report, Tap};
-use crate::cli::print;
+use super::report::{Agent, Report};
+use crate::{
+    cli::print,
+    status::{Status, Tap},
+};
 
 pub(super) fn render(report: &Report) -> String {
+    let status = &report.status;
     let mut text = print::table(&services(report), &[]);
-    if !report.taps.is_empty() {
+    if !status.taps.is_empty() {
         text.push('\n');
-        text.push_str(&print::table(&taps(report), &[3, 4]));
+        text.push_str(&print::table(&taps(status), &[3, 4]));
     }
-    if let (Some(mirrored), Some(others)) = (report.pods_mirrored, report.pods_not_mirrored) {
+    if let (Some(mirrored), Some(others)) = (status.pods_mirrored, status.pods_not_mirrored) {
         text.push_str(&format!("\n{} mirrored, {others} not.\n", count(mirrored, "Pod")));
     }
     for (title, lines) in [("Wrong", &report.problems), ("Note", &report.warnings)] {
@@ -25,12 +29,13 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn services(report: &Report) -> Vec<[String; 3]> {
+    let status = &report.status;
     let row = |name: &str, place: &str, state: String| [name.to_owned(), place.to_owned(), state];
     let mut rows = vec![
-        row("OVSDB", connected(report.ovsdb.connected), report.ovsdb.endpoint.clone()),
-        row("OpenFlow", connected(report.openflow.connected), bridge(report)),
+        row("OVSDB", connected(status.ovsdb.connected), status.ovsdb.endpoint.clone()),
+        row("OpenFlow", connected(status.openflow.connected), bridge(status)),
     ];
-    if let Some(kubernetes) = &report.kubernetes {
+    if let Some(kubernetes) = &status.kubernetes {
         let pods = kubernetes.pods.map(|pods| count(pods, "Pod") + " on ").unwrap_or_default();
         let detail = format!("{}, {pods}node {}", kubernetes.endpoint, kubernetes.node);
         rows.push(row("Kubernetes", connected(kubernetes.connected), detail));
@@ -38,14 +43,14 @@ fn services(report: &Report) -> Vec<[String; 3]> {
     if let Some(agent) = &report.agent {
         rows.push(row("Agent", readiness(agent), format!("http://{}/readyz", agent.address)));
     }
-    let nic = &report.nic;
+    let nic = &status.nic;
     let state = match nic.up {
         Some(true) => "up",
         Some(false) => "down",
         None => "no device",
     };
-    rows.push(row("NIC", state, device(report)));
-    if let Some(flows) = &report.flows {
+    rows.push(row("NIC", state, device(status)));
+    if let Some(flows) = &status.flows {
         let in_sync =
             if (flows.missing, flows.superfluous) == (0, 0) { "in sync" } else { "differ" };
         let detail = format!(
@@ -57,8 +62,8 @@ fn services(report: &Report) -> Vec<[String; 3]> {
     rows
 }
 
-fn bridge(report: &Report) -> String {
-    let bridge = &report.openflow;
+fn bridge(status: &Status) -> String {
+    let bridge = &status.openflow;
     let mut text = format!("{} at {}", bridge.name, bridge.endpoint);
     if let Some(id) = &bridge.datapath_id {
         text.push_str(&format!(", datapath {id}"));
@@ -69,12 +74,12 @@ fn bridge(report: &Report) -> String {
     text
 }
 
-fn device(report: &Report) -> String {
-    let nic = &report.nic;
+fn device(status: &Status) -> String {
+    let nic = &status.nic;
     let mut text = nic.name.clone();
     match nic.ofport {
-        Some(number) => text.push_str(&format!(", port {number} of {}", report.openflow.name)),
-        None => text.push_str(&format!(", no port of {}", report.openflow.name)),
+        Some(number) => text.push_str(&format!(", port {number} of {}", status.openflow.name)),
+        None => text.push_str(&format!(", no port of {}", status.openflow.name)),
     }
     if let Some(mtu) = nic.mtu {
         text.push_str(&format!(", MTU {mtu}"));
@@ -87,7 +92,7 @@ fn device(report: &Report) -> String {
         });
     }
     match nic.listeners {
-        _ if report.paused => text.push_str(", paused: nobody listens"),
+        _ if status.paused => text.push_str(", paused: nobody listens"),
         Some(0) => text.push_str(", nobody listens"),
         Some(number) => text.push_str(&format!(", {}", count(number, "listener"))),
         None => {}
@@ -107,10 +112,11 @@ fn readiness(agent: &Agent) -> &'static str {
     }
 }
 
-fn taps(report: &Report) -> Vec<[String; 6]> {
+fn taps(status: &Status) -> Vec<[String; 6]> {
     let header = ["POD", "PORT", "DIRECTION", "PACKETS", "BYTES", "STATE"].map(str::to_owned);
-    let fine = if report.paused { "paused" } else { "ok" };
-    let rows = report.taps.iter().map(|tap: &Tap| {
+    let fine = if status.paused { "paused" } else { "ok" };
+    let unknown = || "?".to_owned();
+    let rows = status.taps.iter().map(|tap: &Tap| {
         let pod = match &tap.namespace {
             Some(namespace) => format!("{namespace}/{}", tap.pod),
             None => tap.pod.clone(),
@@ -119,8 +125,8 @@ fn taps(report: &Report) -> Vec<[String; 6]> {
             pod,
             tap.interface.clone(),
             tap.direction.to_string(),
-            tap.packets.to_string(),
-            ByteSize::b(tap.bytes).to_string(),
+            tap.packets.map_or_else(unknown, |packets| packets.to_string()),
+            tap.bytes.map_or_else(unknown, |bytes| ByteSize::b(bytes).to_string()),
             tap.problem.clone().unwrap_or_else(|| fine.to_owned()),
         ]
     });

@@ -1,7 +1,7 @@
 use flows::tap::Direction;
 
 use super::*;
-use crate::cli::status::report::{Bridge, Database, Flows, Nic};
+use crate::status::{Bridge, Database, Flows, Nic};
 
 fn tap(pod: &str, direction: Direction, bytes: u64, problem: Option<&str>) -> Tap {
     Tap {
@@ -10,15 +10,14 @@ fn tap(pod: &str, direction: Direction, bytes: u64, problem: Option<&str>) -> Ta
         interface: format!("{pod}_h"),
         ofport: Some(3),
         direction,
-        packets: bytes / 100,
-        bytes,
+        packets: Some(bytes / 100),
+        bytes: Some(bytes),
         problem: problem.map(str::to_owned),
     }
 }
 
 fn healthy() -> Report {
-    Report {
-        well: true,
+    let status = Status {
         ovsdb: Database { endpoint: "unix:/run/db.sock".to_owned(), connected: true },
         openflow: Bridge {
             name: "br-int".to_owned(),
@@ -29,12 +28,6 @@ fn healthy() -> Report {
             marker_bits: Some([27, 26]),
         },
         kubernetes: None,
-        agent: Some(Agent {
-            address: "127.0.0.1:9475".to_owned(),
-            reachable: true,
-            ready: true,
-            reasons: vec![],
-        }),
         nic: Nic {
             name: "mirror0".to_owned(),
             ofport: Some(7),
@@ -51,9 +44,14 @@ fn healthy() -> Report {
             tap("web-0", Direction::FromPod, 123_456, None),
             tap("web-0", Direction::ToPod, 700, None),
         ],
-        problems: vec![],
-        warnings: vec![],
-    }
+    };
+    let agent = Agent {
+        address: "127.0.0.1:9475".to_owned(),
+        reachable: true,
+        ready: true,
+        reasons: vec![],
+    };
+    Report { well: true, status, agent: Some(agent), problems: vec![], warnings: vec![] }
 }
 
 #[test]
@@ -79,19 +77,15 @@ shop/web-0  web-0_h  to_pod           7      700 B  ok
 #[test]
 fn what_is_wrong_stands_with_its_port_or_at_the_end() {
     let mut report = healthy();
-    report.ovsdb.connected = false;
-    report.openflow.watching = Some("polling");
+    let status = &mut report.status;
+    status.ovsdb.connected = false;
+    status.openflow.watching = Some("polling");
+    let name = status.nic.name.clone();
+    status.nic =
+        Nic { name, ofport: None, up: None, mtu: None, made_by_ofmirror: false, listeners: None };
+    status.flows = None;
+    status.taps = vec![tap("db", Direction::ToPod, 0, Some("its flow is missing"))];
     report.agent = None;
-    report.nic = Nic {
-        ofport: None,
-        up: None,
-        mtu: None,
-        made_by_ofmirror: false,
-        listeners: None,
-        ..report.nic
-    };
-    report.flows = None;
-    report.taps = vec![tap("db", Direction::ToPod, 0, Some("its flow is missing"))];
     report.problems = vec!["OVSDB: cannot connect".to_owned()];
     report.warnings = vec!["Mirror record \"m0\" selects nothing".to_owned()];
     assert_eq!(
@@ -118,13 +112,13 @@ Note:
 #[test]
 fn a_pause_is_told_at_the_nic_and_at_each_port() {
     let mut report = healthy();
-    report.paused = true;
-    report.nic.listeners = Some(0);
-    report.taps.truncate(1);
+    report.status.paused = true;
+    report.status.nic.listeners = Some(0);
+    report.status.taps.truncate(1);
     let text = render(&report);
     assert!(text.contains("put there by ofmirror, paused: nobody listens\n"), "{text}");
     assert!(text.contains("120.6 KiB  paused\n"), "{text}");
-    report.paused = false;
+    report.status.paused = false;
     let text = render(&report);
     assert!(text.contains("put there by ofmirror, nobody listens\n"), "{text}");
     assert!(text.contains("120.6 KiB  ok\n"), "{text}");
