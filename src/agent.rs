@@ -7,6 +7,7 @@
 //! One task owns the world. Any event only says "look again"; what is done follows from what is known then. As long as
 //! a bundle is under way nothing else is changed, since what is observed then is about to be different.
 
+mod answer;
 mod cluster;
 mod farewell;
 pub mod overhead;
@@ -33,6 +34,7 @@ use crate::{
     audience::{self, Audience},
     cluster::News,
     health::{Health, HealthLog},
+    inquiry::Inquiries,
     kubernetes::client::ClientError,
     nic::NicError,
     openflow::{
@@ -48,6 +50,7 @@ use crate::{
         SinkState,
         keeper::{Demand, Keeper},
     },
+    status::live::Live,
     switch::{Switch, Tag},
     world::World,
 };
@@ -109,10 +112,13 @@ pub struct Agent {
     metrics: Metrics,
     health: watch::Sender<Health>,
     logged: HealthLog,
+    inquiries: Inquiries<Live>,
+    begun: Instant,
 }
 
 impl Agent {
-    /// Starts to connect to everything. Health is told to `health` whenever it changes.
+    /// Starts to connect to everything. Health is told to `health` whenever it changes, and all else to whoever asks by
+    /// `inquiries`.
     ///
     /// # Errors
     /// Certificates or credentials for the API server are not valid.
@@ -121,6 +127,7 @@ impl Agent {
         manners: Manners,
         metrics: Metrics,
         health: watch::Sender<Health>,
+        inquiries: Inquiries<Live>,
     ) -> Result<Self, ClientError> {
         let kubernetes = Kubernetes::start(&settings, &metrics)?;
         let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
@@ -157,6 +164,8 @@ impl Agent {
             metrics,
             health,
             logged: HealthLog::default(),
+            inquiries,
+            begun: Instant::now(),
             settings,
             manners,
         })
@@ -205,6 +214,10 @@ impl Agent {
                     if !self.measure_overhead() {
                         continue;
                     }
+                }
+                question = self.inquiries.next() => {
+                    self.answer(question);
+                    continue;
                 }
                 _ = ticks.tick() => {
                     tick = tick.wrapping_add(1);
@@ -313,6 +326,7 @@ impl Agent {
     fn handle_tick(&mut self, tick: u32) -> bool {
         let now = Instant::now();
         self.bundles = 0;
+        self.inquiries.beat();
         self.world.tick();
         if let Some(switch) = self.world.switch_mut() {
             if tick.is_multiple_of(REREAD) {

@@ -1,45 +1,40 @@
-//! `/healthz`, `/readyz` and `/metrics` for probes, Prometheus and people.
+//! `/healthz`, `/readyz` and `/metrics` for probes and Prometheus, `/status` for scripts, and `/`, a page for people.
+//!
+//! Whoever reaches the address may send anything, so all that a client can take has a limit: one request a connection,
+//! a time for it, a number of connections, the bytes of a request, the bytes of answers that nobody fetches. It all
+//! runs on a thread of its own, so that the agent's loop, which heals, waits for no client.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+mod budget;
+mod page;
+mod service;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
+use std::{
+    collections::VecDeque, convert::Infallible, io, net, net::SocketAddr, thread, time::Duration,
 };
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::Metrics;
+pub use service::Service;
 use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
+    net::{TcpListener, TcpSocket},
+    task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
 
-use crate::{
-    endpoint::Stream,
-    health::{Health, PAUSED},
-};
+use crate::endpoint::Stream;
 
-/// Connections at a time; more wait in the kernel's queue.
+/// Connections at a time. One more ends the oldest: those that hold on to theirs must not keep others out.
 const CONNECTIONS: usize = 64;
-/// How long a client may take for its request, and for all of a connection.
-const REQUEST: Duration = Duration::from_secs(5);
-const CONNECTION: Duration = Duration::from_secs(60);
+/// How long a client may take for the head of its request, and for all of it.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, the least that hyper allows.
 const HEAD: usize = 8192;
-
-/// What is served.
-#[derive(Clone)]
-pub struct Service {
-    /// `/readyz`.
-    pub health: watch::Receiver<Health>,
-    /// `/metrics`.
-    pub metrics: Metrics,
-}
+/// Bytes that the kernel keeps for a connection in each direction; left to itself it keeps megabytes.
+const SEND_BUFFER: u32 = 64 << 10;
+const RECEIVE_BUFFER: u32 = 16 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// The address can't be listened at.
 #[derive(Debug, thiserror::Error)]
@@ -53,22 +48,43 @@ pub struct ListenError {
 ///
 /// # Errors
 /// The address is taken or not ours.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+pub async fn listen(address: SocketAddr) -> Result<net::TcpListener, ListenError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Accepted connections inherit both.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bind().map_err(|source| ListenError { address, source })
 }
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, service: Service) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+/// Starts a thread that serves as long as the process lives.
+///
+/// # Errors
+/// There can be no more threads or file descriptors.
+pub fn start(listener: net::TcpListener, service: Service) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _context = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let serve = move || runtime.block_on(serve(listener, service));
+    thread::Builder::new().name("http".to_owned()).spawn(serve)?;
+    Ok(())
+}
+
+async fn serve(listener: TcpListener, service: Service) {
+    let mut connections = Connections::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let _ = timeout(CONNECTION, serve_connection(stream, service)).await;
-                    drop(place);
-                });
+                let serving = timeout(CONNECTION_TIME, serve_connection(stream, service.clone()));
+                connections.add(tokio::spawn(serving).abort_handle());
+                // Each gets a turn before so many came after it that it is the oldest.
+                yield_now().await;
             }
             // Out of file descriptors, perhaps; a connection that ends gives one back.
             Err(error) => {
@@ -79,66 +95,38 @@ pub async fn serve(listener: TcpListener, service: Service) {
     }
 }
 
+/// Those that are open, in the order in which they came.
+#[derive(Default)]
+struct Connections(VecDeque<AbortHandle>);
+
+impl Connections {
+    fn add(&mut self, connection: AbortHandle) {
+        self.0.retain(|connection| !connection.is_finished());
+        if self.0.len() == CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(connection);
+    }
+}
+
 async fn serve_connection(stream: impl Stream, service: Service) {
-    let answer = service_fn(|request: Request<Incoming>| {
-        let response = service.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+    let service = &service;
+    let answer = service_fn(|request: Request<Incoming>| async move {
+        let response = service.answer(request.method(), request.uri().path()).await;
+        Ok::<_, Infallible>(response)
     });
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST)
+        .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answer)
         .await;
     if let Err(error) = result {
         tracing::debug!(%error, "a client of /metrics");
     }
-}
-
-impl Service {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        match path {
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => self.readiness(),
-            "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render());
-                let format = HeaderValue::from_static("text/plain; version=0.0.4");
-                response.headers_mut().insert(CONTENT_TYPE, format);
-                response
-            }
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
-        }
-    }
-
-    fn readiness(&self) -> Response<Full<Bytes>> {
-        let health = self.health.borrow();
-        if health.ready {
-            let lines = ["ready"]
-                .into_iter()
-                .chain(health.paused.then_some(PAUSED))
-                .chain(health.remarks.iter().map(String::as_str));
-            return text(StatusCode::OK, lines.map(|line| format!("{line}\n")).collect::<String>());
-        }
-        let mut reasons = health.problems.join("\n");
-        if !health.complete {
-            reasons.push_str(if reasons.is_empty() { "" } else { "\n" });
-            reasons.push_str("flows are not all installed yet");
-        }
-        text(StatusCode::SERVICE_UNAVAILABLE, reasons + "\n")
-    }
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let format = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, format);
-    response
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod endpoint;
 pub mod health;
 pub mod http;
+pub mod inquiry;
 pub mod journal;
 pub mod kubernetes;
 pub mod nic;

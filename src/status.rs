@@ -1,6 +1,7 @@
 //! How mirroring on this node stands, in fields with stable names: the same for `ofmirror status` and for `/status`.
 
 mod difference;
+pub mod live;
 mod taps;
 
 use std::collections::BTreeSet;

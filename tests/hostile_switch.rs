@@ -21,6 +21,7 @@ use ofmirror::{
     agent::{Agent, Manners},
     endpoint::Endpoint,
     health::Health,
+    inquiry,
     openflow::{connection::ConnectionError, link::Link, session::Event},
     selection::{NamespaceRule, Wish},
     settings::{MirrorWhen, PodSource, Settings},
@@ -328,7 +329,8 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
         when: MirrorWhen::Always,
     };
     let manners = Manners { replace_mirrors: false, keep_on_exit: true, overhead_probe: None };
-    let agent = Agent::start(settings, manners, Metrics::new(), sender);
+    let (_nobody, inquiries) = inquiry::channel::<_, ()>();
+    let agent = Agent::start(settings, manners, Metrics::new(), sender, inquiries);
     (agent.expect("no API server is asked").run(pending()), health)
 }
 

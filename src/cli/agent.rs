@@ -18,6 +18,7 @@ use crate::{
     agent::{Agent, Manners},
     health::Health,
     http::{self, Service},
+    inquiry,
     overhead::probe::Probe,
 };
 
@@ -101,10 +102,12 @@ impl Options {
         };
         let metrics = Metrics::new();
         let (sender, health) = watch::channel(Health::default());
+        let (inquirer, inquiries) = inquiry::channel();
         if let Some(address) = self.node.metrics_addr.0 {
             let listener = http::listen(address).await?;
-            tracing::info!(%address, "serving /healthz, /readyz and /metrics");
-            tokio::spawn(http::serve(listener, Service { health, metrics: metrics.clone() }));
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "serving /, /status, /healthz, /readyz and /metrics");
+            http::start(listener, Service::new(health, metrics.clone(), inquirer))?;
         }
         let manners = Manners {
             replace_mirrors: self.replace_mirrors,
@@ -112,7 +115,7 @@ impl Options {
             overhead_probe: self.overhead_probe,
         };
         let settings = self.node.settings().await?;
-        let agent = Agent::start(settings, manners, metrics, sender)?;
+        let agent = Agent::start(settings, manners, metrics, sender, inquiries)?;
         let folder = &self.node.ovs_rundir;
         tokio::select! {
             result = agent.run(stop) => Ok(result?),

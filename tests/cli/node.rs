@@ -8,15 +8,13 @@ use std::{
     io::Write as _,
     net::SocketAddr,
     process::{Command, Stdio},
-    sync::mpsc,
-    thread,
 };
 
 use metrics::Metrics;
 use ofmirror::{
     health::Health,
     http::{self, Service},
-    nic,
+    inquiry, nic,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -81,15 +79,14 @@ fn ip(arguments: &str) {
 fn serve_health() -> (watch::Sender<Health>, SocketAddr) {
     let (sender, health) =
         watch::channel(Health { ready: true, complete: true, ..Health::default() });
-    let (tell, address) = mpsc::channel();
-    thread::spawn(move || {
-        block_on(async {
-            let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            http::serve(listener, Service { health, metrics: Metrics::new() }).await;
-        });
+    let mut address = None;
+    block_on(async {
+        let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        address = listener.local_addr().ok();
+        let (nobody, _) = inquiry::channel();
+        http::start(listener, Service::new(health, Metrics::new(), nobody)).unwrap();
     });
-    (sender, address.recv().unwrap())
+    (sender, address.unwrap())
 }
 
 fn block_on(future: impl Future<Output = ()>) {

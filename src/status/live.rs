@@ -1,0 +1,23 @@
+//! What the running agent tells of itself at `/status`.
+
+use serde::Serialize;
+
+use super::Status;
+use crate::health::Health;
+
+/// How the agent is, and what it mirrors.
+#[derive(Clone, Debug, Serialize)]
+pub struct Live {
+    /// Its version.
+    pub version: &'static str,
+    /// Name of the node in Kubernetes, or of the host where Pods are learnt from OVSDB.
+    pub node: Option<String>,
+    /// How long the agent runs: the clock for rates. Lower than before means that it began anew.
+    pub uptime_seconds: f64,
+    /// What `/readyz` tells, and why.
+    #[serde(flatten)]
+    pub health: Health,
+    /// What is mirrored, and by what.
+    #[serde(flatten)]
+    pub status: Status,
+}
