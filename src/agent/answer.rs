@@ -1,23 +1,32 @@
 //! What the agent tells to those who ask.
 
-use std::fs;
+use std::{fs, sync::Arc, time::Instant};
 
-use super::Agent;
+use super::{Agent, TICK};
 use crate::{
     cluster::Cluster,
     inquiry::Question,
     settings::PodSource,
     sink::Facts,
     status::{Difference, Status, View, live::Live},
+    traffic::Series,
 };
 
 /// Where the kernel tells the host's name.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 impl Agent {
-    /// Answers; whoever asked may have gone meanwhile.
-    pub(super) fn answer(&self, question: Question<Live>) {
+    /// Answers with what is known now, and reads the counters, which are read more seldom while nobody asks: who asks
+    /// again wants to see them move.
+    pub(super) fn answer(&mut self, question: Question<Live>) {
+        // Whoever asked may have gone meanwhile.
         let _ = question.send(self.live());
+        if self.traffic.read.is_none_or(|read| read.elapsed() >= TICK)
+            && let Some(switch) = self.world.switch_mut()
+        {
+            switch.reread();
+            self.send_requests();
+        }
     }
 
     fn live(&self) -> Live {
@@ -27,6 +36,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION"),
             node: self.node_name(),
             uptime_seconds: self.begun.elapsed().as_secs_f64(),
+            counted_seconds: self.traffic.read.map(|read| since(self.begun, read)),
             health,
             status: self.status(),
         }
@@ -50,8 +60,11 @@ impl Agent {
             difference: difference.as_ref(),
             kubernetes: world.cluster().is_some_and(Cluster::is_connected),
         };
-        // Nobody reads yet what the flows count.
-        Status::of(&view, |_, _| None)
+        let totals = self.traffic.totals();
+        Status::of(&view, |selected, direction| {
+            let interface = Arc::clone(&selected.port.interface);
+            totals.get(&Series { pod: selected.pod(), interface, direction }).copied()
+        })
     }
 
     fn node_name(&self) -> Option<String> {
@@ -62,4 +75,9 @@ impl Agent {
             }
         }
     }
+}
+
+/// In seconds.
+fn since(begun: Instant, later: Instant) -> f64 {
+    later.saturating_duration_since(begun).as_secs_f64()
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use flows::{
     diff::Change,
-    model::{Cookie, OfPort},
+    model::{Cookie, FlowCounters, OfPort},
     ofp::FlowRemoved,
 };
 use metrics::Metrics;
@@ -20,11 +20,18 @@ use crate::{
 pub(super) struct Traffic {
     ledger: Ledger,
     export: Export,
+    /// When the flows were last read.
+    pub(super) read: Option<Instant>,
 }
 
 impl Traffic {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { ledger: Ledger::default(), export: Export::new(metrics) }
+        Self { ledger: Ledger::default(), export: Export::new(metrics), read: None }
+    }
+
+    /// The copies of all that is mirrored.
+    pub(super) fn totals(&self) -> HashMap<&Series, FlowCounters> {
+        self.ledger.lines().map(|(series, line)| (&**series, line.total)).collect()
     }
 }
 
@@ -65,6 +72,7 @@ impl Agent {
                 self.traffic.ledger.pause(now);
             }
             self.traffic.ledger.read(readings, |cookie| owners.of_flow(cookie), now);
+            self.traffic.read = Some(now);
             self.traffic.export.follow(&self.traffic.ledger);
         }
     }

@@ -12,8 +12,11 @@ pub struct Live {
     pub version: &'static str,
     /// Name of the node in Kubernetes, or of the host where Pods are learnt from OVSDB.
     pub node: Option<String>,
-    /// How long the agent runs: the clock for rates. Lower than before means that it began anew.
+    /// How long the agent runs. Lower than before means that it began anew.
     pub uptime_seconds: f64,
+    /// How long it had run when it last read what the flows count: the clock for rates. The copies that `taps` have are
+    /// those since the agent began.
+    pub counted_seconds: Option<f64>,
     /// What `/readyz` tells, and why.
     #[serde(flatten)]
     pub health: Health,

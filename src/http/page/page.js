@@ -103,7 +103,7 @@ class Direction {
   }
 
   take(tap, at) {
-    const counted = tap.packets !== null && tap.bytes !== null;
+    const counted = at !== null && tap.packets !== null && tap.bytes !== null;
     if (counted) this.history.add(at, tap.packets, tap.bytes);
     const { rate } = this.history;
     this.bits = rate ? rate.bits : 0;
@@ -187,8 +187,9 @@ function connections(status) {
 
 function tiles(status) {
   const { flows, nic } = status;
-  say('pods', `${number.format(status.pods_mirrored)} mirrored`);
-  say('pods-detail', `${number.format(status.pods_not_mirrored)} not`);
+  const isKnown = status.pods_mirrored !== null;
+  say('pods', isKnown ? `${number.format(status.pods_mirrored)} mirrored` : 'unknown');
+  say('pods-detail', isKnown ? `${number.format(status.pods_not_mirrored)} not` : 'nobody has told which there are');
   if (flows) {
     say('flows', flows.missing || flows.superfluous ? 'differ' : 'in sync');
     say('flows-detail', `${flows.desired} desired, ${flows.desired - flows.missing} installed, ` +
@@ -268,8 +269,8 @@ function draw(status) {
   list('rejected', status.rejected);
   list('remarks', status.remarks);
   tiles(status);
-  takeTaps(status.taps, now);
-  takeTotal(now);
+  takeTaps(status.taps, status.counted_seconds);
+  takeTotal(status.counted_seconds);
   arrange();
   for (const port of ports.values()) if (port.isVisible) port.draw(now);
   const top = plot(byId('plot'), total, now);

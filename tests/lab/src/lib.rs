@@ -17,6 +17,7 @@
 mod agent;
 mod annotation;
 mod bench;
+mod browser;
 mod capture;
 mod cluster;
 mod command;
@@ -50,7 +51,9 @@ mod traffic;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
+pub use bench::bench;
 pub use bench::{bench, overhead};
+pub use browser::Browser;
 pub use capture::{Capture, MIRROR};
 pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, Request, ServiceAccount};
 pub use command::{Invocation, Output};
