@@ -94,7 +94,8 @@ struct Node {
     #[arg(long, env = "OFMIRROR_MARKER_BITS", default_value = "auto", value_name = "BITS", value_parser = marker_bits)]
     marker_bits: MarkerChoice,
 
-    /// Address that the agent serves /healthz, /readyz and /metrics at; none serves nothing
+    /// Address that the agent serves a page for people, /status, /healthz, /readyz and /metrics at; none serves nothing.
+    /// Whoever reaches it reads the names of mirrored Pods, so give it one of localhost or of a network that may
     #[arg(long, env = "OFMIRROR_METRICS_ADDR", default_value = "127.0.0.1:9475", value_name = "ADDR:PORT", value_parser = metrics_address)]
     metrics_addr: MetricsAddress,
 }

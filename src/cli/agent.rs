@@ -28,6 +28,9 @@ const HELP: &str = r#"Examples:
   ofmirror agent --mirror-when=listened                only while tcpdump or another runs on mirror0
   OFMIRROR_BRIDGE=br0 ofmirror agent                   every flag is a variable too
 
+See what is mirrored, and how much:
+  http://127.0.0.1:9475/                               a page for people; /status is the same as JSON, /metrics for Prometheus
+
 Annotate a Pod's port for --pod-source=ovsdb:
   ovs-vsctl set Interface <port> 'external_ids:"ovn.kubernetes.io/mirror"=true'
   ovs-vsctl remove Interface <port> external_ids '"ovn.kubernetes.io/mirror"'

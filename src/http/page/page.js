@@ -5,8 +5,10 @@
 
 const EVERY = 2000; // ms between two questions
 const PATIENCE = 5000; // ms for an answer
-const WINDOW = 300; // s that plots show
+const WINDOW = 300; // s that are kept, and shown once they are there
+const LEAST = 60; // s that plots show at least
 const MEAN = 5; // s over which a shown rate is taken
+const OLD = 15; // s after which a counter's last reading says nothing of now
 
 const byId = id => document.getElementById(id);
 const say = (id, text) => { byId(id).textContent = text; };
@@ -40,10 +42,10 @@ class History {
     while (this.samples[0].at < at - WINDOW) this.samples.shift();
   }
 
-  // Packets and bits a second, over the last seconds; none before there are two samples.
+  // Packets and bits a second, over the last seconds; none before there are two samples, or if nobody reads on.
   get rate() {
-    if (this.samples.length < 2) return null;
     const last = this.samples.at(-1);
+    if (this.samples.length < 2 || latest - last.at > OLD) return null;
     const first = this.samples.find(sample => sample.at >= last.at - MEAN - 0.5);
     return first === last ? null : slope(first, last);
   }
@@ -59,12 +61,16 @@ function slope(from, to) {
   return { packets: (to.packets - from.packets) / time, bits: 8 * (to.octets - from.octets) / time };
 }
 
-// Draws the points in the last minutes before `now`, and returns the highest.
-function plot(svg, points, now) {
+// How many seconds the plots show.
+const span = () => Math.min(Math.max(latest - (total[0]?.[0] ?? latest), LEAST), WINDOW);
+
+// Draws the points up to now, and returns the highest.
+function plot(svg, points) {
   const { width, height } = svg.viewBox.baseVal;
+  const time = span();
   const top = Math.max(...points.map(point => point[1]), 1);
   const place = ([at, value]) =>
-    `${(width * (1 - (now - at) / WINDOW)).toFixed(1)},${(height - 1 - (height - 2) * value / top).toFixed(1)}`;
+    `${(width * (1 - (latest - at) / time)).toFixed(1)},${(height - 1 - (height - 2) * value / top).toFixed(1)}`;
   const line = points.map(place).join('L');
   const [area, stroke] = svg.children;
   stroke.setAttribute('d', points.length > 1 ? `M${line}` : '');
@@ -119,7 +125,7 @@ const visible = new IntersectionObserver(entries => {
   for (const entry of entries) {
     const port = entry.target.port;
     port.isVisible = entry.isIntersecting;
-    if (port.isVisible) port.draw(latest);
+    if (port.isVisible) port.draw();
   }
 }, { rootMargin: '200px' });
 
@@ -158,8 +164,8 @@ class Port {
 
   get bits() { return this.directions.from_pod.bits + this.directions.to_pod.bits; }
 
-  draw(now) {
-    for (const { svg, history } of Object.values(this.directions)) plot(svg, history.points, now);
+  draw() {
+    for (const { svg, history } of Object.values(this.directions)) plot(svg, history.points);
   }
 }
 
@@ -245,7 +251,7 @@ function takeTotal(at) {
   const histories = [...ports.values()].flatMap(port => Object.values(port.directions)).map(({ history }) => history);
   const newest = histories.flatMap(history => history.points.slice(-1)).filter(point => point[0] === at);
   if (newest.length && total.at(-1)?.[0] !== at) total.push([at, newest.reduce((sum, point) => sum + point[1], 0)]);
-  total = total.filter(point => point[0] >= at - WINDOW);
+  total = total.filter(point => point[0] >= latest - WINDOW);
   const rates = histories.map(history => history.rate).filter(rate => rate);
   const all = field => rates.reduce((sum, rate) => sum + rate[field], 0);
   say('rate', rates.length ? bits(all('bits')) : '–');
@@ -272,9 +278,9 @@ function draw(status) {
   takeTaps(status.taps, status.counted_seconds);
   takeTotal(status.counted_seconds);
   arrange();
-  for (const port of ports.values()) if (port.isVisible) port.draw(now);
-  const top = plot(byId('plot'), total, now);
-  say('plot-scale', total.length > 1 ? `last 5 minutes, up to ${bits(top)}` : '');
+  for (const port of ports.values()) if (port.isVisible) port.draw();
+  const top = plot(byId('plot'), total);
+  say('plot-scale', `last ${duration(span())}${total.length > 1 ? `, up to ${bits(top)}` : ''}`);
   say('version', `ofmirror ${status.version}, up ${duration(now)}`);
   byId('main').hidden = false;
   document.body.classList.remove('stale');
@@ -284,8 +290,9 @@ function duration(seconds) {
   const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
   const first = parts.findIndex(([length]) => seconds >= length);
   if (first < 0) return '0 s';
-  return parts.slice(first, first + 2).map(([length, unit], place) =>
-    `${Math.floor((place ? seconds % parts[first][0] : seconds) / length)} ${unit}`).join(' ');
+  const counts = parts.slice(first, first + 2).map(([length, unit], place) =>
+    [Math.floor((place ? seconds % parts[first][0] : seconds) / length), unit]);
+  return counts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(' ');
 }
 
 let answered = null; // when the last answer came, by this machine's clock in ms

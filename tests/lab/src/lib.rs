@@ -51,7 +51,6 @@ mod traffic;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
-pub use bench::bench;
 pub use bench::{bench, overhead};
 pub use browser::Browser;
 pub use capture::{Capture, MIRROR};
