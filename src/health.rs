@@ -15,7 +15,9 @@ pub struct Health {
     pub ready: bool,
     /// Whether all flows are installed that are known to be needed.
     pub complete: bool,
-    /// Whether nothing is mirrored as nobody listens, and all is well with that.
+    /// Whether nothing is mirrored as nobody listens, and all is well with that. The status that stands beside it in JSON
+    /// has it too.
+    #[serde(skip)]
     pub paused: bool,
     /// What keeps the mirror from being complete and exact.
     pub problems: Vec<String>,

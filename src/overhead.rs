@@ -23,7 +23,7 @@ use metrics::Metrics;
 
 use self::{
     account::Account,
-    estimate::Estimator,
+    estimate::{Estimate, Estimator},
     ports::Ports,
     probe::Probe,
     processor::{Component, Reading, Unreadable},
@@ -87,6 +87,7 @@ pub struct Overhead {
     account: Account,
     ports: Ports,
     estimator: Estimator,
+    estimate: Option<Estimate>,
     probe: Option<Probe>,
     pause: Pause,
     /// Pauses so far.
@@ -112,6 +113,7 @@ impl Overhead {
             account: Account::default(),
             ports: Ports::default(),
             estimator: Estimator::default(),
+            estimate: None,
             probe,
             pause,
             turn: 0,
@@ -287,8 +289,15 @@ impl Overhead {
         used.same.then(|| datapath(&used.times, bridge))
     }
 
+    /// What mirroring costs, as the metrics tell; none as long as it can't be told.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Estimate> {
+        self.estimate
+    }
+
     fn publish(&mut self, now: Instant) {
         let (estimate, baseline) = (self.estimator.estimate(now), self.estimator.baseline(now));
+        self.estimate = estimate;
         let metrics = &self.metrics;
         metrics.overhead.set(estimate.map(|estimate| estimate.ratio));
         metrics.overhead_error.set(estimate.map(|estimate| estimate.standard_error));

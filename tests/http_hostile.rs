@@ -304,6 +304,9 @@ fn status_tells_scripts_how_it_is() {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-type: application/json"), "{head}");
     let status: serde_json::Value = serde_json::from_str(body).unwrap();
+    for field in status.as_object().unwrap().keys() {
+        assert_eq!(body.matches(&format!("\"{field}\":")).count(), 1, "{field} twice: {body}");
+    }
     assert_eq!((&status["ready"], &status["complete"]), (&false.into(), &false.into()));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert!(status["uptime_seconds"].as_f64().unwrap() > 0.0);

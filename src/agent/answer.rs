@@ -37,6 +37,7 @@ impl Agent {
             node: self.node_name(),
             uptime_seconds: self.begun.elapsed().as_secs_f64(),
             counted_seconds: self.traffic.read.map(|read| since(self.begun, read)),
+            overhead: self.overhead.estimate(),
             health,
             status: self.status(),
         }

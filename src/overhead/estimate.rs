@@ -15,6 +15,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::{
     batches::Batches,
     fit::{Fit, Row},
@@ -31,15 +33,17 @@ const LIKE: f64 = 1.5;
 const CERTAIN: f64 = 4.0;
 
 /// What mirroring costs, and how well that is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     /// Processor time per switched packet with mirroring over that without, minus 1.
     pub ratio: f64,
     /// Its standard error.
     pub standard_error: f64,
     /// Processor time per switched packet without mirroring, in seconds.
+    #[serde(rename = "baseline_seconds_per_packet")]
     pub baseline: f64,
     /// The same with mirroring.
+    #[serde(rename = "mirroring_seconds_per_packet")]
     pub mirroring: f64,
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Status;
-use crate::health::Health;
+use crate::{health::Health, overhead::estimate::Estimate};
 
 /// How the agent is, and what it mirrors.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +17,8 @@ pub struct Live {
     /// How long it had run when it last read what the flows count: the clock for rates. The copies that `taps` have are
     /// those since the agent began.
     pub counted_seconds: Option<f64>,
+    /// What mirroring costs the datapath; none as long as it can't be told.
+    pub overhead: Option<Estimate>,
     /// What `/readyz` tells, and why.
     #[serde(flatten)]
     pub health: Health,

@@ -210,9 +210,22 @@ function tiles(status) {
   say('nic-detail', [
     nic.ofport === null ? `no port of ${status.openflow.name}` : `port ${nic.ofport} of ${status.openflow.name}`,
     ...nic.mtu === null ? [] : [`MTU ${nic.mtu}`],
+    ...nic.listeners === null ? [] : [nic.listeners === 1 ? '1 listener' : `${number.format(nic.listeners)} listeners`],
     ...nic.ofport === null ? [] : [nic.made_by_ofmirror ? 'put there by ofmirror' : 'put there by others'],
   ].join(', '));
   connections(status);
+  cost(status.overhead);
+}
+
+// What mirroring costs, with its error; nothing as long as the agent can't tell.
+function cost(overhead) {
+  byId('overhead').hidden = overhead === null;
+  if (overhead === null) return;
+  const percent = ratio => (100 * ratio).toFixed(1);
+  const micro = seconds => (1e6 * seconds).toFixed(2);
+  say('overhead-ratio', `${overhead.ratio < 0 ? '' : '+'}${percent(overhead.ratio)} %`);
+  say('overhead-detail', `± ${percent(overhead.standard_error)} (standard error); ` +
+    `${micro(overhead.baseline_seconds_per_packet)} µs without mirroring, ${micro(overhead.mirroring_seconds_per_packet)} with`);
 }
 
 function takeTaps(taps, at) {
@@ -269,8 +282,9 @@ function draw(status) {
   latest = now;
   say('node', status.node ?? '');
   document.title = `${status.ready ? '' : '! '}ofmirror ${status.node ?? ''}`;
-  say('state', status.ready ? 'all is mirrored that should be' : 'not ready');
-  byId('state').className = status.ready ? 'good' : 'bad';
+  const isPaused = status.ready && status.paused;
+  say('state', !status.ready ? 'not ready' : isPaused ? 'paused: nobody listens' : 'all is mirrored that should be');
+  byId('state').className = !status.ready ? 'bad' : isPaused ? 'paused' : 'good';
   list('problems', [...status.problems, ...status.complete ? [] : ['flows are not all installed yet']]);
   list('rejected', status.rejected);
   list('remarks', status.remarks);

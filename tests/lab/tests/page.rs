@@ -195,3 +195,40 @@ fn a_person_sees_that_something_is_wrong_and_that_the_agent_is_gone() -> Result 
     assert!(picture_of_before.contains(&shown), "{picture_of_before}");
     Ok(())
 }
+
+#[test]
+fn a_person_sees_that_mirroring_is_paused_and_that_it_goes_on() -> Result {
+    let node = Node::start()?;
+    node.annotate("a")?;
+    let agent = node.agent(&["--mirror-when=listened"])?;
+    let browser = node.browser()?;
+    browser.open(&url(&agent))?;
+    let shows =
+        |text: &'static str| until(text, || Ok(browser.text()?.contains(text).then_some(())));
+    shows("paused: nobody listens")?;
+    shows("0 listeners")?;
+    let capture = node.watch(&["a"])?;
+    shows("all is mirrored that should be")?;
+    shows("1 listener")?;
+    capture.finish()?;
+    agent.stop()
+}
+
+#[test]
+fn what_mirroring_costs_is_shown_with_its_error_once_it_is_known() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&[])?;
+    let browser = node.browser()?;
+    browser.open(&url(&agent))?;
+    until("the page", || Ok(browser.text()?.contains("No Pod is mirrored.").then_some(())))?;
+    assert!(!browser.text()?.contains("Processor time per packet"));
+    // An estimate takes minutes of traffic, so the script gets one here; tests/overhead.rs has the agent make its own.
+    let cost = r#"{ ratio: 0.0712, standard_error: 0.0123, baseline_seconds_per_packet: 1.5e-6, mirroring_seconds_per_packet: 1.6068e-6 }"#;
+    browser.run(&format!("cost({cost})"))?;
+    let text = browser.text()?;
+    for part in ["+7.1 %", "± 1.2 (standard error)", "1.50 µs without mirroring, 1.61 with"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    picture(&node, &browser, "cost")?;
+    agent.stop()
+}
