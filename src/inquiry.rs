@@ -25,8 +25,11 @@ pub type Question<T> = oneshot::Sender<T>;
 pub struct Inquirer<T, U> {
     questions: mpsc::Sender<Question<T>>,
     pulse: watch::Receiver<Instant>,
-    last: Arc<Mutex<Option<(Instant, Option<U>)>>>,
+    last: Arc<Mutex<Option<Last<U>>>>,
 }
+
+/// What came of the last question, and when.
+type Last<U> = (Instant, Option<U>);
 
 /// The end of the loop that answers.
 pub struct Inquiries<T> {

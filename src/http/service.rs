@@ -64,7 +64,7 @@ impl Service {
             "/status" => self.status().await,
             "/healthz" => self.liveness(),
             "/readyz" => self.readiness(),
-            "/metrics" => match self.budget.hold(self.metrics.render().into()) {
+            "/metrics" => match self.budget.hold(self.metrics.render()) {
                 Some(text) => answer(StatusCode::OK, METRICS, text),
                 None => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, BUSY),
             },
