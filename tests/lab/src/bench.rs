@@ -11,6 +11,7 @@ mod overhead;
 mod process;
 mod samples;
 mod scenes;
+mod scrape;
 
 use std::{env, fs, path::Path};
 

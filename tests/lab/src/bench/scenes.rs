@@ -17,7 +17,7 @@ use super::{
     observer::{Observer, Sighting},
     process::{Memory, Work},
     samples::Measure,
-    say,
+    say, scrape,
 };
 use crate::{Agent, Node, OURS, Result, Service};
 
@@ -43,6 +43,7 @@ pub(super) fn play() -> Result<Vec<Measure>> {
     measures.extend(scene.wipes(&agent)?);
     measures.extend(scene.restarts(&agent)?);
     measures.extend(idle(&agent)?);
+    measures.extend(scrape::play(&scene.node, &agent, PORTS)?);
     let late = Memory::of(agent.pid()?)?;
     measures.extend([
         Measure::new("memory: resident, after the start", "MB", [early.resident]).with_goal(20.0),
