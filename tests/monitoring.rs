@@ -55,3 +55,20 @@ fn the_rules_for_the_operator_are_the_same() {
     assert!(indented.len() > 100);
     assert_eq!(wrapped.lines().collect::<Vec<_>>(), indented, "run deploy/prometheus/wrap");
 }
+
+#[test]
+fn readme_tells_of_each_alert_and_how_long_it_waits() {
+    let rules = deploy("prometheus/rules.yml");
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let readme = readme.unwrap();
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() >= 10);
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        let waits = alert.lines().find_map(|line| line.trim().strip_prefix("for: "));
+        let waits = waits.map_or(String::new(), |waits| waits.replace('m', " min"));
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in README"));
+        assert_eq!(row.rsplit('|').nth(1).unwrap().trim(), waits, "{row}");
+    }
+}

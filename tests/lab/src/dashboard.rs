@@ -9,7 +9,7 @@ use crate::{Result, prometheus::deployed};
 
 /// What Grafana puts for a variable of which everything is chosen, and for its own.
 const VARIABLES: [(&str, &str); 4] =
-    [("$__rate_interval", "30s"), ("$node", ".*"), ("$namespace", ".*"), ("$pod", ".*")];
+    [("$__rate_interval", "1m"), ("$node", ".*"), ("$namespace", ".*"), ("$pod", ".*")];
 
 /// An expression of a panel.
 #[derive(Clone, Debug)]

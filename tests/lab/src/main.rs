@@ -36,6 +36,14 @@ enum Command {
     },
     /// Measure what mirroring costs, and compare that with what the agent exports; within the sandbox
     Overhead,
+    /// Write what the dashboard would show of some eventful minutes, for deploy/grafana/draw; within the sandbox
+    Record {
+        /// The file, JSON
+        file: PathBuf,
+        /// How many minutes
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// What runs inside of the sandbox
     #[command(hide = true)]
     Serve,
@@ -56,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
         Command::Overhead => lab::overhead()?,
+        Command::Record { file, minutes } => lab::record(&file, minutes)?,
         Command::Up => {
             Standing::up()?;
             let lab = std::env::current_exe()?;
