@@ -26,6 +26,8 @@ use tokio::sync::watch;
 /// How much more memory the agent may hold after an attack than before, in KB: 16 MB of answers under way, and what
 /// connections and the allocator take.
 const GROWTH: u64 = 24 << 10;
+/// Files that the agent may have open: 64 connections, and what it has without any.
+const FILES: usize = 64 + 36;
 /// How long somebody else may have to wait for answers meanwhile: kubelet's patience with /healthz in `deploy/`.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -79,6 +81,11 @@ impl Agent {
         memory(self.process.id())
     }
 
+    /// Open file descriptors.
+    fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
     /// Somebody who wants to know how it is gets to know it.
     fn assert_serves(&self) {
         let start = Instant::now();
@@ -97,6 +104,7 @@ impl Agent {
             self.assert_serves();
             let grown = self.memory().saturating_sub(before);
             assert!(grown < GROWTH, "{grown} KB more than {before} KB");
+            assert!(self.files() < FILES, "{} files are open", self.files());
             drop(held);
         }
     }
