@@ -76,8 +76,7 @@ fn client(
 
 /// Which Pods are of interest: those that run or are about to on `node`. One that has ended has no port, though its
 /// object may stay for long.
-#[must_use]
-pub fn selector(node: &str) -> String {
+fn selector(node: &str) -> String {
     format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed")
 }
 

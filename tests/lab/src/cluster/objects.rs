@@ -53,9 +53,7 @@ impl Cluster<'_> {
         name: &str,
         annotations: &[(&str, &str)],
     ) -> Result<String> {
-        let node = self.node.name();
-        let pod = PodObject { namespace, name, node, annotations, host_network: false };
-        Ok(self.create_pods(&[pod])?.concat())
+        self.create_here(namespace, name, annotations, false)
     }
 
     /// Makes a Pod object on this node that shares its network, and gives its UID.
@@ -68,8 +66,18 @@ impl Cluster<'_> {
         name: &str,
         annotations: &[(&str, &str)],
     ) -> Result<String> {
+        self.create_here(namespace, name, annotations, true)
+    }
+
+    fn create_here(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &[(&str, &str)],
+        host_network: bool,
+    ) -> Result<String> {
         let node = self.node.name();
-        let pod = PodObject { namespace, name, node, annotations, host_network: true };
+        let pod = PodObject { namespace, name, node, annotations, host_network };
         Ok(self.create_pods(&[pod])?.concat())
     }
 
