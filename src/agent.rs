@@ -19,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flows::plan::Plan;
 use futures::FutureExt as _;
 use metrics::Metrics;
 use tokio::{
@@ -94,7 +93,6 @@ pub struct Agent {
     sink: watch::Receiver<SinkState>,
     audience: watch::Receiver<Audience>,
     keeper: JoinHandle<Result<(), NicError>>,
-    plan: Option<Plan>,
     /// Flows of the plan that the switch lacks.
     missing: usize,
     /// Taps that the plan could not serve when all was well last: how many.
@@ -151,7 +149,6 @@ impl Agent {
             sink,
             audience,
             keeper,
-            plan: None,
             missing: 0,
             unserved: 0,
             repair: None,
@@ -285,7 +282,6 @@ impl Agent {
                 self.world.lose_switch(error.to_string());
                 self.overhead.disconnect(Instant::now());
                 self.repair = None;
-                self.plan = None;
                 self.missing = 0;
                 self.refusals.clear();
             }
@@ -354,14 +350,14 @@ impl Agent {
     fn reconcile(&mut self) {
         let demand = self.world.demand();
         self.demands.send_if_modified(|before| std::mem::replace(before, demand) != demand);
+        let timer = self.metrics.reconcile.start_timer();
+        self.lift();
         self.world.follow();
         self.send_requests();
         if self.repair.is_none() && self.pause.is_none() {
-            let timer = self.metrics.reconcile.start_timer();
-            self.plan = self.world.plan().map(|plan| self.lift(plan));
             self.send_repair();
-            timer.observe_duration();
         }
+        timer.observe_duration();
         self.look_at_hooks();
         self.tell();
     }
@@ -378,8 +374,8 @@ impl Agent {
     }
 
     fn send_repair(&mut self) {
-        let (Some(plan), Ok(switch)) = (&self.plan, self.world.switch()) else { return };
-        let repair = Repair::new(&plan.flows, switch.observed(), &self.refusals, Instant::now());
+        let Some(changes) = self.world.changes() else { return };
+        let repair = Repair::new(changes, &self.refusals, Instant::now());
         self.missing = repair.missing();
         if !repair.is_empty()
             && let Some(connection) = self.openflow.connection()

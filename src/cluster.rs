@@ -3,12 +3,16 @@
 mod annotation;
 mod listing;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 pub use annotation::{MIRROR_ANNOTATION, Marks, Network};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
-use listing::Listing;
+use listing::{Listing, Touched};
 
 use crate::pods::Pod;
 
@@ -45,10 +49,25 @@ pub struct PodMeta {
     pub virtual_machine: Option<Arc<str>>,
 }
 
+/// What may be another story than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing.
+    Nothing,
+    /// What is known of Pods of these names; one may be that of a virtual machine.
+    Pods(Vec<Pod>),
+    /// What a namespace says.
+    Namespace(Arc<str>),
+    /// All of it.
+    Everything,
+}
+
 /// The cluster, as last heard.
 #[derive(Debug)]
 pub struct Cluster {
     pods: Listing<Pod, PodMeta>,
+    /// Pods by the virtual machines in them.
+    machines: BTreeMap<Pod, BTreeSet<Pod>>,
     namespaces: Listing<Arc<str>, Marks>,
     /// What there is no answer to now, and why; no reason as long as nothing has gone wrong.
     unanswered: BTreeMap<Source, Option<String>>,
@@ -60,16 +79,23 @@ impl Cluster {
     pub fn new() -> Self {
         Self {
             pods: Listing::new(),
+            machines: BTreeMap::new(),
             namespaces: Listing::new(),
             unanswered: [Source::Pods, Source::Namespaces].map(|source| (source, None)).into(),
         }
     }
 
-    /// Takes in news; returns whether Pods or namespaces may have changed by it.
-    pub fn apply(&mut self, news: News) -> bool {
+    /// Takes in news; returns what they may have changed.
+    pub fn apply(&mut self, news: News) -> Changed {
         match news {
-            News::Pods(event) => return self.pods.apply(event),
-            News::Namespaces(event) => return self.namespaces.apply(event),
+            News::Pods(event) => return self.apply_to_pods(event),
+            News::Namespaces(event) => {
+                return match self.namespaces.apply(event) {
+                    Touched::None => Changed::Nothing,
+                    Touched::One(name) => Changed::Namespace(name),
+                    Touched::All => Changed::Everything,
+                };
+            }
             News::Answered(source) => drop(self.unanswered.remove(&source)),
             News::Failed(source, reason) => {
                 match source {
@@ -79,7 +105,53 @@ impl Cluster {
                 self.unanswered.insert(source, Some(reason));
             }
         }
-        false
+        Changed::Nothing
+    }
+
+    fn apply_to_pods(&mut self, event: Event<(Pod, PodMeta)>) -> Changed {
+        let machine_before = match &event {
+            Event::Apply((pod, _)) | Event::Delete((pod, _)) => self.machine_in(pod),
+            _ => None,
+        };
+        match self.pods.apply(event) {
+            Touched::None => Changed::Nothing,
+            Touched::One(pod) => {
+                if let Some(machine) = &machine_before
+                    && let Some(pods) = self.machines.get_mut(machine)
+                {
+                    pods.remove(&pod);
+                    if pods.is_empty() {
+                        self.machines.remove(machine);
+                    }
+                }
+                let machine = self.machine_in(&pod);
+                if let Some(machine) = machine.clone() {
+                    self.machines.entry(machine).or_default().insert(pod.clone());
+                }
+                Changed::Pods([Some(pod), machine_before, machine].into_iter().flatten().collect())
+            }
+            Touched::All => {
+                let mut machines: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+                for pod in self.pods.objects().keys() {
+                    if let Some(machine) = self.machine_in(pod) {
+                        machines.entry(machine).or_default().insert(pod.clone());
+                    }
+                }
+                self.machines = machines;
+                Changed::Everything
+            }
+        }
+    }
+
+    /// The virtual machine in a Pod, by the name that a Pod would have.
+    fn machine_in(&self, pod: &Pod) -> Option<Pod> {
+        let name = self.pods.objects().get(pod)?.virtual_machine.as_ref()?;
+        Some(Pod { namespace: pod.namespace.clone(), name: Arc::clone(name) })
+    }
+
+    /// The Pods in which this virtual machine is: two while it moves within a node.
+    pub fn pods_of_machine(&self, machine: &Pod) -> impl Iterator<Item = &Pod> {
+        self.machines.get(machine).into_iter().flatten()
     }
 
     /// Whether all has been heard at least once; the last known state counts while the API server is away.

@@ -54,6 +54,8 @@ pub enum What {
 #[derive(Debug, Default)]
 pub struct Journal {
     entries: HashMap<Arc<str>, Entry>,
+    /// Whether something is to be told later.
+    waiting: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Journal {
         room: usize,
     ) -> Vec<Announcement> {
         self.entries.retain(|uid, _| reports.contains_key(uid));
+        self.waiting = false;
         let mut due = Vec::new();
         for (uid, report) in reports {
             let entry = self.entries.entry(Arc::clone(uid)).or_insert_with(|| Entry::starting(now));
@@ -95,8 +98,16 @@ impl Journal {
             if due.len() < room {
                 due.extend(entry.verdict(now).map(announcement));
             }
+            self.waiting |= entry.told != entry.current
+                || report.invalid.iter().any(|mark| !entry.invalid.contains(mark));
         }
         due
+    }
+
+    /// Whether [`Self::due`] would tell nothing, however late it is, as long as the reports are the same.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.waiting
     }
 }
 

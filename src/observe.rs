@@ -44,8 +44,6 @@ pub struct Observation {
     pub link: Result<Option<Link>, String>,
     /// Our flows with what they have counted, in the order of table, priority and match.
     pub flows: Vec<FlowDesc>,
-    /// The flows that the switch should have; none as long as something is unknown that they depend on.
-    pub plan: Option<Plan>,
     /// Where the agent was asked how it is, and what it says; none if it was not asked.
     pub agent: Option<(SocketAddr, Readiness)>,
 }
@@ -68,13 +66,13 @@ pub async fn observe(
     for news in cluster {
         world.hear(news);
     }
-    let mut observation = Observation { settings, world, link, flows: vec![], plan: None, agent };
+    let mut observation = Observation { settings, world, link, flows: vec![], agent };
     observation.look_at_sink();
     match connection {
         Ok((features, connection)) => observation.read_switch(features, connection, limit).await,
         Err(error) => observation.world.lose_switch(error),
     }
-    observation.plan = observation.world.plan();
+    observation.world.follow();
     observation
 }
 
@@ -83,6 +81,12 @@ impl Observation {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The flows that the switch should have; none as long as something is unknown that they depend on.
+    #[must_use]
+    pub fn plan(&self) -> Option<&Plan> {
+        self.world.plan()
     }
 
     /// What is known of the mirror port.
@@ -108,7 +112,7 @@ impl Observation {
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
         let observed = self.world.switch().ok()?.observed();
-        let mut difference = Difference::between(self.plan.as_ref()?, observed);
+        let mut difference = Difference::between(self.plan()?, observed);
         difference.missing.sort_by_cached_key(|flow| place(&flow.key));
         difference.superfluous.sort_by_cached_key(|flow| place(&flow.key));
         Some(difference)
@@ -194,8 +198,8 @@ pub(crate) fn place(key: &FlowKey) -> (u8, u16, String) {
 
 /// How many ports nothing is known to deliver to.
 fn undelivered(world: &World) -> usize {
-    let plan = world.plan().unwrap_or_default();
-    plan.rejected.iter().filter(|rejected| rejected.reason == Reason::NoDelivery).count()
+    let rejected = world.plan().into_iter().flat_map(Plan::rejected);
+    rejected.filter(|rejected| rejected.reason == Reason::NoDelivery).count()
 }
 
 async fn read_database(endpoint: &Endpoint, limit: Duration) -> ovsdb::State {

@@ -14,11 +14,12 @@ pub mod processor;
 pub mod window;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use flows::{model::OfPort, ofp::PortStats, plan::Plan};
+use flows::{model::OfPort, ofp::PortStats};
 use metrics::Metrics;
 
 use self::{
@@ -92,6 +93,8 @@ pub struct Overhead {
     pause: Pause,
     /// Pauses so far.
     turn: usize,
+    /// Whose hooks are lifted in this one, once that is decided.
+    lifted: Option<Arc<BTreeSet<OfPort>>>,
     /// When the last reading was.
     opened: Option<Instant>,
     /// Something changed since.
@@ -117,6 +120,7 @@ impl Overhead {
             probe,
             pause,
             turn: 0,
+            lifted: None,
             opened: None,
             disturbed: true,
             situation: Situation::default(),
@@ -217,13 +221,26 @@ impl Overhead {
         self.end_pause(now);
     }
 
-    /// Leaves out of the plan what is lifted now. When flows are `lost`, nothing is: all are to come back at once.
-    pub fn lift(&mut self, plan: &mut Plan, lost: bool, now: Instant) {
+    /// The ports whose hooks are lifted now, of those that are `hooked` when a pause begins. When flows are `lost`, none is:
+    /// all are to come back at once.
+    pub fn lifted(
+        &mut self,
+        hooked: impl FnOnce() -> BTreeSet<OfPort>,
+        lost: bool,
+        now: Instant,
+    ) -> Arc<BTreeSet<OfPort>> {
         if lost {
             self.end_pause(now);
         }
-        if let (Pause::Lifted { .. }, Some(probe)) = (self.pause, self.probe) {
-            probe.lift(plan, self.turn);
+        match (self.pause, self.probe) {
+            (Pause::Lifted { .. }, Some(probe)) => {
+                let choose = || Arc::new(probe.choose(&hooked(), self.turn));
+                Arc::clone(self.lifted.get_or_insert_with(choose))
+            }
+            _ => {
+                self.lifted = None;
+                Arc::default()
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! Which Interface rows of OVSDB are Pods' ports.
 
 mod claim;
+mod rows;
 
 use std::{fmt, sync::Arc};
 
 pub use claim::Claim;
 use flows::model::OfPort;
+pub use rows::Rows;
 
 use crate::{cluster::MIRROR_ANNOTATION, ovsdb::Interface};
 

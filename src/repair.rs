@@ -6,7 +6,7 @@ use std::{
 };
 
 use flows::{
-    diff::{Change, Observed, diff},
+    diff::Change,
     model::{Cookie, Flow, FlowKey},
     ofp::{FlowFlags, FlowMod},
 };
@@ -19,74 +19,70 @@ const REFUSED: Duration = Duration::from_secs(30);
 /// The changes that lead to the desired flows.
 #[derive(Debug)]
 pub struct Repair {
-    deletes: Vec<(FlowKey, Cookie)>,
-    installs: Vec<Flow>,
-    left_out: usize,
+    changes: Vec<Change>,
+    missing: usize,
     /// When it was made.
     pub since: Instant,
 }
 
 impl Repair {
-    /// The changes that turn `observed` into `desired`, without flows that the switch refused lately.
+    /// All of `changes` but flows that the switch refused lately.
     #[must_use]
-    pub fn new(desired: &[Flow], observed: &Observed, refusals: &Refusals, now: Instant) -> Self {
-        let mut repair = Self { deletes: vec![], installs: vec![], left_out: 0, since: now };
-        for change in diff(desired, observed) {
-            match change {
-                Change::Delete(key, cookie) => repair.deletes.push((key.clone(), cookie)),
-                Change::Install(flow) if refusals.contains(&flow.key) => repair.left_out += 1,
-                Change::Install(flow) => repair.installs.push(flow.clone()),
-            }
-        }
-        repair
+    pub fn new(mut changes: Vec<Change>, refusals: &Refusals, now: Instant) -> Self {
+        let installs = changes.iter().filter(|change| matches!(change, Change::Install(_)));
+        let missing = installs.count();
+        changes.retain(|change| match change {
+            Change::Delete(..) => true,
+            Change::Install(flow) => !refusals.contains(&flow.key),
+        });
+        Self { changes, missing, since: now }
     }
 
     /// How many changes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.deletes.len() + self.installs.len()
+        self.changes.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.deletes.is_empty() && self.installs.is_empty()
+        self.changes.is_empty()
     }
 
     /// How many of the desired flows are not there as they should be, left out or not.
     #[must_use]
     pub fn missing(&self) -> usize {
-        self.installs.len() + self.left_out
+        self.missing
     }
 
-    /// The changes as the switch takes them: deletions first. A deletion names our cookie, so that a flow that somebody
-    /// put in the place of ours meanwhile stays.
+    /// The changes as the switch takes them. A deletion names our cookie, so that a flow that somebody put in the place of
+    /// ours meanwhile stays.
     pub fn flow_mods(&self) -> impl Iterator<Item = FlowMod> {
-        let deletes = self
-            .deletes
-            .iter()
-            .map(|(key, _)| FlowMod::delete_strict(key.clone(), Cookie::OURS, Cookie::TAG_MASK));
-        let installs = self.installs.iter().map(|flow| {
+        self.changes.iter().map(|change| match change {
+            Change::Delete(key, _) => {
+                FlowMod::delete_strict(key.clone(), Cookie::OURS, Cookie::TAG_MASK)
+            }
             // The switch then tells its last counters when the flow goes, to whoever wants to hear.
-            FlowMod::add(flow.clone()).with_flags(FlowFlags::SEND_FLOW_REM)
-        });
-        deletes.chain(installs)
+            Change::Install(flow) => {
+                FlowMod::add(flow.clone()).with_flags(FlowFlags::SEND_FLOW_REM)
+            }
+        })
     }
 
     /// The changes that took effect: all but those at `refused` places of [`Self::flow_mods`].
-    pub fn effective<'a>(
-        &'a self,
-        refused: &'a HashSet<usize>,
-    ) -> impl Iterator<Item = Change<'a>> {
-        let deletes = self.deletes.iter().map(|(key, cookie)| Change::Delete(key, *cookie));
-        let all = deletes.chain(self.installs.iter().map(Change::Install));
-        all.enumerate().filter(|(place, _)| !refused.contains(place)).map(|(_, change)| change)
+    pub fn effective(&self, refused: &HashSet<usize>) -> impl Iterator<Item = &Change> {
+        let all = self.changes.iter().enumerate();
+        all.filter(|(place, _)| !refused.contains(place)).map(|(_, change)| change)
     }
 
     /// The flow to be installed at this place of [`Self::flow_mods`].
     #[must_use]
     pub fn install_at(&self, place: usize) -> Option<&Flow> {
-        self.installs.get(place.checked_sub(self.deletes.len())?)
+        match self.changes.get(place)? {
+            Change::Install(flow) => Some(flow),
+            Change::Delete(..) => None,
+        }
     }
 }
 

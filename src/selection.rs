@@ -5,13 +5,12 @@
 //! "false"; its namespace's annotations in the same way; `--enable-mirror`. A namespace that `--allow-namespaces` or
 //! `--deny-namespaces` excludes is left alone whatever they say.
 
+mod ports;
 mod reports;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::BTreeSet;
 
+pub use ports::Selection;
 pub use reports::reports;
 
 use crate::{
@@ -95,15 +94,16 @@ impl Selected {
     }
 }
 
-/// Decides for all ports of the bridge, by what `cluster` says of their Pods, or without a cluster by their own annotations.
-pub fn select(ports: &mut [Selected], wish: &Wish, cluster: Option<&Cluster>) {
+/// Decides of a port, by what `cluster` says of its Pod, or without a cluster by its own annotation. `contested` says that
+/// another port may be meant by its name.
+fn decide(selected: &mut Selected, contested: bool, wish: &Wish, cluster: Option<&Cluster>) {
     match cluster {
-        None => ports.iter_mut().for_each(|port| select_by_annotation(port, wish)),
-        Some(cluster) => select_by_cluster(ports, wish, cluster),
+        None => decide_by_annotation(selected, wish),
+        Some(cluster) => decide_by_cluster(selected, contested, wish, cluster),
     }
 }
 
-fn select_by_annotation(selected: &mut Selected, wish: &Wish) {
+fn decide_by_annotation(selected: &mut Selected, wish: &Wish) {
     let pod = selected.port.claim.pod();
     let may = wish.namespaces.refusal(pod.namespace.as_deref()).is_none();
     let mirror = may && selected.port.annotated.unwrap_or(wish.all);
@@ -111,61 +111,25 @@ fn select_by_annotation(selected: &mut Selected, wish: &Wish) {
     selected.owners = vec![pod];
 }
 
-fn select_by_cluster(ports: &mut [Selected], wish: &Wish, cluster: &Cluster) {
-    let machines = machines(cluster);
-    let claims = claims(ports);
-    for selected in ports {
-        let port = &selected.port;
-        selected.owners = owners(port, cluster, &machines);
-        let wanted: BTreeSet<bool> =
-            selected.owners.iter().map(|pod| is_wanted(pod, port, wish, cluster)).collect();
-        // OVN takes one of several ports of the same name; what the others carry is not known to be the Pod's.
-        let rivals = &claims[&port.claim.iface_id];
-        let is_rival = rivals.all > 1 && !(port.installed && rivals.installed == 1);
-        selected.choice = match (wanted.contains(&true), wanted.contains(&false)) {
-            (false, _) => Choice::Leave,
-            (true, true) => Choice::Contested,
-            (true, false) if is_rival => Choice::Contested,
-            (true, false) => Choice::Mirror,
-        };
-    }
-}
-
-/// How many ports go by the name of one logical port.
-#[derive(Default)]
-struct Rivals {
-    all: usize,
-    installed: usize,
-}
-
-fn claims(ports: &[Selected]) -> HashMap<Arc<str>, Rivals> {
-    let mut claims: HashMap<Arc<str>, Rivals> = HashMap::new();
-    for Selected { port, .. } in ports {
-        let rivals = claims.entry(Arc::clone(&port.claim.iface_id)).or_default();
-        rivals.all += 1;
-        rivals.installed += usize::from(port.installed);
-    }
-    claims
-}
-
-/// Pods by the virtual machines in them.
-fn machines(cluster: &Cluster) -> BTreeMap<Pod, Vec<&Pod>> {
-    let mut machines: BTreeMap<Pod, Vec<&Pod>> = BTreeMap::new();
-    for (pod, meta) in cluster.pods() {
-        if let Some(name) = &meta.virtual_machine {
-            let machine = Pod { namespace: pod.namespace.clone(), name: Arc::clone(name) };
-            machines.entry(machine).or_default().push(pod);
-        }
-    }
-    machines
+fn decide_by_cluster(selected: &mut Selected, contested: bool, wish: &Wish, cluster: &Cluster) {
+    let port = &selected.port;
+    selected.owners = owners(port, cluster);
+    let wanted: BTreeSet<bool> =
+        selected.owners.iter().map(|pod| is_wanted(pod, port, wish, cluster)).collect();
+    selected.choice = match (wanted.contains(&true), wanted.contains(&false)) {
+        (false, _) => Choice::Leave,
+        (true, true) => Choice::Contested,
+        (true, false) if contested => Choice::Contested,
+        (true, false) => Choice::Mirror,
+    };
 }
 
 /// The Pods of this node that the port can be of.
-fn owners(port: &PodPort, cluster: &Cluster, machines: &BTreeMap<Pod, Vec<&Pod>>) -> Vec<Pod> {
+fn owners(port: &PodPort, cluster: &Cluster) -> Vec<Pod> {
     let claim = &port.claim;
     let mut owners = BTreeSet::new();
     for candidate in claim.candidates() {
-        owners.extend(machines.get(&candidate).into_iter().flatten().copied().cloned());
+        owners.extend(cluster.pods_of_machine(&candidate).cloned());
         if cluster.pods().contains_key(&candidate) {
             owners.insert(candidate);
         }

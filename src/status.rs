@@ -7,7 +7,7 @@ mod taps;
 use std::collections::BTreeSet;
 
 pub use difference::Difference;
-use flows::{model::FlowCounters, plan::Plan, tap::Direction};
+use flows::{model::FlowCounters, tap::Direction};
 use serde::Serialize;
 pub use taps::Tap;
 pub(crate) use taps::cookie;
@@ -30,8 +30,6 @@ pub struct View<'a> {
     pub world: &'a World,
     /// What is known of the mirror port.
     pub sink: Facts<'a>,
-    /// The flows that the switch should have; none as long as that is not known.
-    pub plan: Option<&'a Plan>,
     /// How they differ from those that it has.
     pub difference: Option<&'a Difference>,
     /// Whether the API server answers, if it is asked.
@@ -138,8 +136,8 @@ impl Status {
         counters: impl Fn(&Selected, Direction) -> Option<FlowCounters>,
     ) -> Self {
         let world = view.world;
-        let mirrored: BTreeSet<Pod> = world.mirrored().map(Selected::pod).collect();
-        let pods: BTreeSet<Pod> = world.pods().iter().map(Selected::pod).collect();
+        let mirrored = world.mirrored_pods();
+        let pods: BTreeSet<Pod> = world.pods().map(Selected::pod).collect();
         let told = world.cluster().is_none_or(Cluster::is_known);
         Self {
             ovsdb: Database {
@@ -151,8 +149,8 @@ impl Status {
             nic: Nic::of(view),
             paused: world.audience().is_paused(),
             flows: Flows::of(view),
-            pods_mirrored: told.then_some(mirrored.len()),
-            pods_not_mirrored: told.then(|| pods.len() - mirrored.len()),
+            pods_mirrored: told.then_some(mirrored),
+            pods_not_mirrored: told.then(|| pods.len() - mirrored),
             taps: taps::taps(view, counters),
         }
     }
@@ -208,7 +206,7 @@ impl Flows {
     fn of(view: &View<'_>) -> Option<Self> {
         let difference = view.difference?;
         Some(Self {
-            desired: view.plan?.flows.len(),
+            desired: view.world.plan()?.flows.len(),
             observed: view.world.switch().ok()?.observed().len(),
             missing: difference.missing.len(),
             superfluous: difference.superfluous.len(),

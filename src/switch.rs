@@ -15,13 +15,17 @@ mod delivery;
 mod hooks;
 mod scan;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeSet, HashSet, VecDeque},
+    ops::Bound::{Excluded, Unbounded},
+    time::Instant,
+};
 
 use flows::{
     delivery::Deliveries,
-    diff::{Change, Observed},
+    diff::{Change, Changed},
     marker::MarkerBits,
-    model::{Flow, OfPort, TableId},
+    model::{Flow, FlowSet, OfPort, TableId},
     ofp::{Features, FlowDesc, FlowUpdate, Message, MultipartReply, MultipartRequest, PortStats},
 };
 pub use hooks::Loss;
@@ -162,14 +166,24 @@ impl Switch {
 
     /// Our flows as they are in the switch.
     #[must_use]
-    pub fn observed(&self) -> &Observed {
-        self.hooks.observed()
+    pub fn observed(&self) -> &FlowSet {
+        self.hooks.observed.flows()
+    }
+
+    /// Those that came, went or changed since the last call.
+    pub fn take_changed(&mut self) -> Changed {
+        self.hooks.observed.take_changed()
     }
 
     /// OVN's delivery flows.
     #[must_use]
     pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
+    }
+
+    /// The ports that something else may deliver to than at the last call.
+    pub fn take_delivered(&mut self) -> HashSet<OfPort> {
+        self.delivery.take_changed()
     }
 
     /// What others took from us since the last call of [`Self::take_loss`].
@@ -231,9 +245,9 @@ impl Switch {
         self.requests.extend(request);
     }
 
-    /// Sees to it that the guard of `sink` is known, and where OVN delivers to `wanted`. To be called after each event,
-    /// once it is known what is wanted.
-    pub fn follow(&mut self, sink: Option<OfPort>, wanted: impl IntoIterator<Item = OfPort>) {
+    /// Sees to it that the guard of `sink` is known, and where OVN delivers to the ports `missing`, if it does. To be called
+    /// after each event, once it is known to which ports deliveries are to be copied.
+    pub fn follow(&mut self, sink: Option<OfPort>, missing: &BTreeSet<OfPort>) {
         if self.guarded != sink {
             if self.watching == Watching::Monitors {
                 let request = ask::watch_guard(self.guarded, sink);
@@ -243,21 +257,20 @@ impl Switch {
             // What it has counted before there are any copies.
             self.read_sink();
         }
-        let missing = self.delivery.missing(wanted);
-        let unasked = missing.iter().find(|port| !self.known && !self.delivery.was_probed(**port));
+        let unasked = || missing.iter().find(|port| !self.delivery.was_probed(**port));
+        let unasked = if self.known { None } else { unasked() };
         let probed = self.delivery.probed().filter(|port| missing.contains(port));
         self.probe(unasked.copied().or(probed).or(missing.first().copied()));
         self.known |= self.hooks.is_known() && self.is_settled();
     }
 
-    /// Does what is due once a second: asks for the next of `wanted` that nothing delivers to, and reads what no
+    /// Does what is due once a second: asks for the next of the ports `missing`, that nothing delivers to, and reads what no
     /// monitor reports.
-    pub fn handle_tick(&mut self, wanted: impl IntoIterator<Item = OfPort>) {
+    pub fn handle_tick(&mut self, missing: &BTreeSet<OfPort>) {
         // A port that OVN never delivers to must not hide another that it delivers to in a table of its own.
-        let missing = self.delivery.missing(wanted);
-        let at = missing.iter().position(|port| Some(*port) == self.delivery.probed());
-        let next = at.map_or(0, |at| (at + 1) % missing.len());
-        self.probe(missing.get(next).copied());
+        let probed = self.delivery.probed().unwrap_or(OfPort(0));
+        let next = missing.range((Excluded(probed), Unbounded)).next().or(missing.first());
+        self.probe(next.copied());
         if self.watching == Watching::Polling {
             self.reread();
             let tables = self.delivery.tables().map(|table| (Tag::Table(table), ask::table(table)));
@@ -268,7 +281,7 @@ impl Switch {
     }
 
     /// Takes note of changes that the switch says it made for us.
-    pub fn applied<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
+    pub fn applied<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
         self.hooks.applied(changes);
     }
 

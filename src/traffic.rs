@@ -230,7 +230,8 @@ impl Ledger {
 }
 
 /// Whether a flow makes copies; others mend or guard.
-fn copies(cookie: Cookie) -> bool {
+#[must_use]
+pub fn copies(cookie: Cookie) -> bool {
     direction(cookie).is_some()
 }
 

@@ -6,17 +6,18 @@ use std::{
 };
 
 use flows::{
-    model::{Flow, OfPort, Purpose},
-    plan::{self, Input, Plan},
+    diff::{Change, Divergence},
+    model::OfPort,
+    plan::{Base, Plan, Planner, Withheld},
     tap::{Direction, Portion, Select, Tap},
 };
 
 use crate::{
     audience::Audience,
-    cluster::{Cluster, News},
-    ovsdb::{self, Snapshot},
-    pods::{Pod, PodPort},
-    selection::{self, Selected, Wish},
+    cluster::{Changed, Cluster, News},
+    ovsdb,
+    pods::Rows,
+    selection::{self, Selected, Selection, Wish},
     settings::MirrorWhen,
     sink::{SinkState, keeper::Demand},
     switch::Switch,
@@ -38,8 +39,15 @@ pub struct World {
     switches: u64,
     /// What the API server says, if it is asked.
     cluster: Option<Cluster>,
-    pods: Vec<Selected>,
-    taps: Vec<Tap>,
+    rows: Rows,
+    pods: Selection,
+    /// Ports that are not to be copied from and to for a moment.
+    lifted: Arc<BTreeSet<OfPort>>,
+    planner: Planner,
+    /// Where the switch may differ from the plan.
+    divergence: Divergence,
+    /// How often something changed that Pods' reports depend on.
+    revision: u64,
 }
 
 impl World {
@@ -47,6 +55,7 @@ impl World {
     #[must_use]
     pub fn new(wish: Wish, cluster: Option<Cluster>) -> Self {
         Self {
+            rows: Rows::new(&wish.bridge),
             wish,
             cluster,
             ovsdb: ovsdb::State::default(),
@@ -55,32 +64,45 @@ impl World {
             audience: Audience::unknown(MirrorWhen::Always),
             switch: Err("connecting".to_owned()),
             switches: 0,
-            pods: vec![],
-            taps: vec![],
+            pods: Selection::default(),
+            lifted: Arc::default(),
+            planner: Planner::default(),
+            divergence: Divergence::default(),
+            revision: 0,
         }
     }
 
     /// The database changed, or its connection.
     pub fn set_ovsdb(&mut self, state: ovsdb::State) {
         self.ovsdb_known |= state.is_synced();
+        for (name, port) in self.rows.follow(&state.snapshot) {
+            self.pods.set_port(&name, port);
+        }
         self.ovsdb = state;
-        self.pods = pod_ports(&self.ovsdb.snapshot, &self.wish.bridge);
         self.select();
     }
 
     /// The API server said something; returns whether that may change what is mirrored.
     pub fn hear(&mut self, news: News) -> bool {
-        let changed = self.cluster.as_mut().is_some_and(|cluster| cluster.apply(news));
-        if changed {
-            self.select();
+        let Some(cluster) = &mut self.cluster else { return false };
+        let changed = cluster.apply(news);
+        if changed == Changed::Nothing {
+            return false;
         }
-        changed
+        self.pods.doubt(&changed);
+        self.revision += 1;
+        self.select();
+        true
     }
 
     /// The mirror port changed.
     pub fn set_sink(&mut self, sink: SinkState) {
-        self.sink = sink;
-        self.set_taps();
+        let before = std::mem::replace(&mut self.sink, sink).ofport;
+        if before != self.sink.ofport {
+            for selected in self.pods.ports() {
+                self.planner.set_taps(&selected.port.interface, taps(selected, self.sink.ofport));
+            }
+        }
     }
 
     /// Somebody listens, or nobody does any more.
@@ -88,10 +110,16 @@ impl World {
         self.audience = audience;
     }
 
+    /// These ports are not to be copied from and to for a moment.
+    pub fn lift(&mut self, ports: Arc<BTreeSet<OfPort>>) {
+        self.lifted = ports;
+    }
+
     /// There is a connection to the switch, about which nothing is known yet.
     pub fn set_switch(&mut self, switch: Switch) {
         self.switch = Ok(switch);
         self.switches += 1;
+        self.planner.restart();
     }
 
     /// There is no connection to the switch, and why.
@@ -131,66 +159,93 @@ impl World {
     }
 
     /// All Pods' ports, in the order of their names.
-    #[must_use]
-    pub fn pods(&self) -> &[Selected] {
-        &self.pods
+    pub fn pods(&self) -> impl ExactSizeIterator<Item = &Selected> {
+        self.pods.ports()
     }
 
     /// Those that are to be mirrored.
     pub fn mirrored(&self) -> impl Iterator<Item = &Selected> {
-        self.pods.iter().filter(|selected| selected.is_mirrored())
+        self.pods.ports().filter(|selected| selected.is_mirrored())
+    }
+
+    /// The one that is to be mirrored and has this number.
+    #[must_use]
+    pub fn mirrored_port(&self, port: OfPort) -> Option<&Selected> {
+        self.pods.port(self.planner.name_of(port)?)
+    }
+
+    /// The ports of which something is copied.
+    #[must_use]
+    pub fn hooked(&self) -> BTreeSet<OfPort> {
+        self.planner.hooked()
     }
 
     /// How many Pods are to be mirrored.
     #[must_use]
     pub fn mirrored_pods(&self) -> usize {
-        self.mirrored().map(Selected::pod).collect::<BTreeSet<Pod>>().len()
+        self.pods.mirrored_pods()
     }
 
     /// What the mirror port must adapt to.
     #[must_use]
     pub fn demand(&self) -> Demand {
-        let mtu = self.pods.iter().filter_map(|selected| selected.port.mtu).max().unwrap_or(MTU);
+        let mtu = self.pods.mtu().unwrap_or(MTU);
         Demand { mtu, switch: self.switch.is_ok().then_some(self.switches) }
     }
 
-    /// Has the switch watched where it matters: the mirror port, and the ports to which deliveries are copied.
+    /// Brings the plan up to date, and has the switch watched where it matters: the mirror port, and the ports to which
+    /// deliveries are copied. To be called after whatever else was, before the plan counts.
     pub fn follow(&mut self) {
         // The switch counts as known once each port has been asked for, so it must be known first which these are.
         if !self.ovsdb_known || !self.sink.known || !self.cluster_known() {
             return;
         }
         let Ok(switch) = &mut self.switch else { return };
-        switch.follow(self.sink.ofport, delivered_to(&self.taps));
+        let withheld = match self.audience.wanted {
+            // Deliveries are followed and taps rejected all the same, so that the first listener finds all as it should be.
+            Some(false) => Withheld::Hooks,
+            _ if self.lifted.is_empty() => Withheld::Nothing,
+            _ => Withheld::Ports(Arc::clone(&self.lifted)),
+        };
+        let base = Base {
+            sinks: self.sink.ofport.into_iter().collect(),
+            marker: switch.marker(),
+            withheld,
+        };
+        let delivered = switch.take_delivered();
+        self.revision += u64::from(self.planner.settle(base, switch.deliveries(), delivered));
+        switch.follow(self.sink.ofport, self.planner.undelivered());
+        let changes = [self.planner.take_changed(), switch.take_changed()];
+        let (desired, observed) = (&self.planner.plan().flows, switch.observed());
+        for changed in changes {
+            self.divergence.suspect(changed, desired, observed);
+        }
     }
 
     /// Does what the switch needs once a second.
     pub fn tick(&mut self) {
         let Ok(switch) = &mut self.switch else { return };
-        switch.handle_tick(delivered_to(&self.taps));
+        switch.handle_tick(self.planner.undelivered());
     }
 
-    /// The flows that the switch should have; `None` as long as anything that they depend on is not known yet, when
-    /// nothing may be changed.
+    /// The flows that the switch should have, as of the last call of [`Self::follow`]; `None` as long as anything that they
+    /// depend on is not known yet, when nothing may be changed.
     #[must_use]
-    pub fn plan(&self) -> Option<Plan> {
+    pub fn plan(&self) -> Option<&Plan> {
         let switch = self.switch.as_ref().ok()?;
-        if !self.ovsdb_known || !self.sink.known || !self.cluster_known() || !switch.is_known() {
-            return None;
-        }
-        let listened = self.audience.wanted?;
-        let Some(marker) = switch.marker() else { return Some(Plan::default()) };
-        let mut plan = plan::plan(&Input {
-            taps: &self.taps,
-            sinks: self.sink.ofport.as_slice(),
-            deliveries: switch.deliveries(),
-            marker,
-        });
-        if !listened {
-            // Deliveries are followed and taps rejected all the same, so that the first listener finds all as it should be.
-            plan.flows.retain(is_guard);
-        }
-        Some(plan)
+        let known = self.ovsdb_known
+            && self.sink.known
+            && self.cluster_known()
+            && switch.is_known()
+            && self.audience.wanted.is_some();
+        known.then(|| self.planner.plan())
+    }
+
+    /// What is to be changed in the switch so that it has the flows of the plan, if there is one.
+    pub fn changes(&mut self) -> Option<Vec<Change>> {
+        self.plan()?;
+        let observed = self.switch.as_ref().ok()?.observed();
+        Some(self.divergence.changes(&self.planner.plan().flows, observed))
     }
 
     /// What keeps the mirror from being complete and exact, other than single ports and flows.
@@ -232,11 +287,20 @@ impl World {
         self.cluster.as_ref()
     }
 
-    /// How things stand with each Pod of the cluster by its UID, when the switch has all flows of `plan`; none without a cluster.
+    /// How things stand with each Pod of the cluster by its UID, when the switch has all flows of the plan; none without a
+    /// cluster, or a plan.
     #[must_use]
-    pub fn reports(&self, plan: &Plan) -> BTreeMap<Arc<str>, Report> {
-        let Some(cluster) = &self.cluster else { return BTreeMap::new() };
+    pub fn reports(&self) -> BTreeMap<Arc<str>, Report> {
+        let (Some(cluster), Some(plan)) = (&self.cluster, self.plan()) else {
+            return BTreeMap::new();
+        };
         selection::reports(&self.pods, &self.wish, cluster, plan)
+    }
+
+    /// Another number than before if [`Self::reports`] may say something else.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether all is known that is to be heard from the API server; its last known state counts while it is away.
@@ -245,47 +309,27 @@ impl World {
     }
 
     fn select(&mut self) {
-        selection::select(&mut self.pods, &self.wish, self.cluster.as_ref());
-        self.set_taps();
-    }
-
-    fn set_taps(&mut self) {
-        let Some(sink) = self.sink.ofport else {
-            self.taps.clear();
-            return;
-        };
-        self.taps = self
-            .mirrored()
-            .flat_map(|Selected { port, .. }| {
-                Direction::BOTH.map(|direction| Tap {
-                    port: Arc::clone(&port.interface),
-                    ofport: port.ofport,
-                    direction,
-                    select: Select::Everything,
-                    portion: Portion::Whole,
-                    sink,
-                })
-            })
-            .collect();
+        for name in self.pods.settle(&self.wish, self.cluster.as_ref()) {
+            self.revision += 1;
+            let selected = self.pods.port(&name);
+            let taps = selected.map(|selected| taps(selected, self.sink.ofport));
+            self.planner.set_taps(&name, taps.unwrap_or_default());
+        }
     }
 }
 
-/// The ports that some tap copies deliveries to.
-fn delivered_to(taps: &[Tap]) -> impl Iterator<Item = OfPort> {
-    let to_pod = taps.iter().filter(|tap| tap.direction == Direction::ToPod);
-    to_pod.filter_map(|tap| tap.ofport).filter(|port| port.is_physical())
-}
-
-fn is_guard(flow: &Flow) -> bool {
-    matches!(flow.cookie.purpose(), Some((Purpose::Guard, _)))
-}
-
-fn pod_ports(snapshot: &Snapshot, bridge: &str) -> Vec<Selected> {
-    let Some(bridge) = snapshot.bridge(bridge) else { return vec![] };
-    let interfaces = snapshot.ports_of(bridge).flat_map(|port| snapshot.interfaces_of(port));
-    let mut ports: Vec<_> = interfaces.filter_map(PodPort::of).collect();
-    ports.sort_by(|a, b| a.interface.cmp(&b.interface));
-    ports.into_iter().map(Selected::undecided).collect()
+/// What is to be copied of a port.
+fn taps(selected: &Selected, sink: Option<OfPort>) -> Vec<Tap> {
+    let Some(sink) = sink.filter(|_| selected.is_mirrored()) else { return vec![] };
+    let taps = Direction::BOTH.map(|direction| Tap {
+        port: Arc::clone(&selected.port.interface),
+        ofport: selected.port.ofport,
+        direction,
+        select: Select::Everything,
+        portion: Portion::Whole,
+        sink,
+    });
+    taps.to_vec()
 }
 
 #[cfg(test)]

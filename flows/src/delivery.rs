@@ -3,7 +3,7 @@
 //! The table differs between versions of OVN, so a delivery flow is known by what it does: it looks at nothing but the
 //! logical datapath (`metadata`) and the logical output port (`reg15`), and it outputs to a port.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{Action, Field, Flow, FlowKey, MatchField, OfPort, TableId};
 
@@ -71,13 +71,14 @@ impl Delivery {
     }
 }
 
-/// What tells a delivery flow from the others: its [`FlowKey`], made small.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// What tells a delivery flow from the others: its [`FlowKey`], made small. Of those that select the same packets the one
+/// with the highest priority comes last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Place {
     table: TableId,
-    priority: u16,
     datapath: u64,
     outport: u32,
+    priority: u16,
 }
 
 impl Place {
@@ -94,65 +95,89 @@ impl Place {
 /// The delivery flows that are in the switch, by the port that they deliver to.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
-    by_port: HashMap<OfPort, Vec<Delivery>>,
-    by_place: HashMap<Place, OfPort>,
+    by_place: BTreeMap<Place, Delivery>,
+    by_port: HashMap<OfPort, BTreeSet<Place>>,
+    /// Ports of which it may be another story now how they are delivered to.
+    changed: HashSet<OfPort>,
 }
 
 impl Deliveries {
-    /// Takes in a flow that is in the switch now; returns whether that changed anything. Beyond 262,144 deliveries no more
-    /// are kept.
-    pub fn insert(&mut self, flow: &Flow) -> bool {
-        let Some(delivery) = Delivery::of(flow) else { return self.remove(&flow.key) };
-        let known = self.by_place.get(&delivery.place()).and_then(|port| self.by_port.get(port));
-        if known.is_some_and(|deliveries| deliveries.contains(&delivery)) {
-            return false;
+    /// Takes in a flow that is in the switch now. Beyond 262,144 deliveries no more are kept.
+    pub fn insert(&mut self, flow: &Flow) {
+        match Delivery::of(flow) {
+            Some(delivery) => self.add(delivery),
+            None => self.remove(&flow.key),
         }
-        self.forget(delivery.place());
-        self.add(delivery)
     }
 
-    /// Takes note that the flow with this key is gone; returns whether that changed anything.
-    pub fn remove(&mut self, key: &FlowKey) -> bool {
-        Place::of(key).is_some_and(|place| self.forget(place))
+    /// Takes note that the flow with this key is gone.
+    pub fn remove(&mut self, key: &FlowKey) {
+        if let Some(place) = Place::of(key) {
+            self.forget(place);
+        }
     }
 
     /// Takes in all deliveries of a table; those that it had before and that are not among them are gone.
     pub fn replace_table(&mut self, table: TableId, deliveries: Self) {
+        let before = self.by_place.keys().filter(|place| place.table == table);
         let gone: Vec<_> =
-            self.by_place.keys().filter(|place| place.table == table).copied().collect();
+            before.filter(|place| !deliveries.by_place.contains_key(place)).copied().collect();
         for place in gone {
             self.forget(place);
         }
-        for delivery in deliveries.by_port.into_values().flatten() {
-            if delivery.table == table {
+        for (place, delivery) in deliveries.by_place {
+            if place.table == table {
                 self.add(delivery);
             }
         }
     }
 
-    /// The flows that deliver to `port`.
-    #[must_use]
-    pub fn to(&self, port: OfPort) -> &[Delivery] {
-        self.by_port.get(&port).map_or(&[], Vec::as_slice)
+    /// The flows that deliver to `port`: one that never applies, as another has the same match and a higher priority, is none.
+    pub fn to(&self, port: OfPort) -> impl Iterator<Item = &Delivery> {
+        let places = self.by_port.get(&port).into_iter().flatten();
+        places.filter_map(|place| self.first(*place).filter(|first| first.place() == *place))
     }
 
-    fn add(&mut self, delivery: Delivery) -> bool {
-        let room = self.by_place.len() < MOST;
-        if room {
-            self.by_place.insert(delivery.place(), delivery.ofport);
-            self.by_port.entry(delivery.ofport).or_default().push(delivery);
+    /// The ports of which [`Self::to`] may say something else than at the last call.
+    pub fn take_changed(&mut self) -> HashSet<OfPort> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Of those that select the same packets the one that applies.
+    fn first(&self, place: Place) -> Option<&Delivery> {
+        let alike = Place { priority: 0, ..place }..=Place { priority: u16::MAX, ..place };
+        self.by_place.range(alike).next_back().map(|(_, delivery)| delivery)
+    }
+
+    fn add(&mut self, delivery: Delivery) {
+        let place = delivery.place();
+        if self.by_place.get(&place) == Some(&delivery) {
+            return;
         }
-        room
+        self.forget(place);
+        if self.by_place.len() < MOST {
+            self.note_first(place);
+            self.by_port.entry(delivery.ofport).or_default().insert(place);
+            self.by_place.insert(place, delivery);
+            self.note_first(place);
+        }
     }
 
-    fn forget(&mut self, place: Place) -> bool {
-        let Some(port) = self.by_place.remove(&place) else { return false };
-        if let Some(deliveries) = self.by_port.get_mut(&port) {
-            deliveries.retain(|delivery| delivery.place() != place);
-            if deliveries.is_empty() {
-                self.by_port.remove(&port);
+    fn forget(&mut self, place: Place) {
+        let Some(Delivery { ofport, .. }) = self.by_place.remove(&place) else { return };
+        self.changed.insert(ofport);
+        self.note_first(place);
+        if let Some(places) = self.by_port.get_mut(&ofport) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_port.remove(&ofport);
             }
         }
-        true
+    }
+
+    /// The port that packets for this place go to now is another one before or after.
+    fn note_first(&mut self, place: Place) {
+        let port = self.first(place).map(|delivery| delivery.ofport);
+        self.changed.extend(port);
     }
 }

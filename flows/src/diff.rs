@@ -2,84 +2,90 @@
 //!
 //! Only flows with a cookie of ours are ever observed, so no other one can be changed or deleted.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::HashSet;
 
-use crate::model::{Cookie, Flow, FlowKey, Instruction};
+use crate::model::{Cookie, Flow, FlowKey, FlowSet};
 
 /// The most flows that are kept. A switch has at most 65,279 ports, and a port two flows of ours: one that tells of more
 /// than this is not honest.
 const MOST: usize = 4 * 65_536;
 
 /// The flows of ours that the switch has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Observed {
-    flows: HashMap<FlowKey, Body>,
+    flows: FlowSet,
+    changed: Changed,
 }
 
-/// What a flow is besides its key.
+/// Keys of flows that came, went or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Body {
-    cookie: Cookie,
-    instructions: Arc<[Instruction]>,
+pub enum Changed {
+    /// These.
+    Keys(HashSet<FlowKey>),
+    /// So many that any may be among them.
+    Any,
 }
 
 impl Observed {
     /// Takes in a flow that is in the switch now; one with a foreign cookie takes the place of ours with its key. Beyond
     /// 262,144 flows no more are kept.
     pub fn insert(&mut self, flow: Flow) {
-        let Flow { key, cookie, instructions } = flow;
-        if !cookie.is_ours() {
-            self.flows.remove(&key);
-        } else if self.flows.len() < MOST || self.flows.contains_key(&key) {
-            self.flows.insert(key, Body { cookie, instructions });
+        if !flow.cookie.is_ours() {
+            self.remove(&flow.key);
+        } else if self.flows.len() < MOST || self.flows.contains_key(&flow.key) {
+            let key = flow.key.clone();
+            if self.flows.insert(flow) {
+                self.changed.note(key);
+            }
         }
     }
 
     /// Takes note that the flow with this key is gone; returns whether it was ours.
     pub fn remove(&mut self, key: &FlowKey) -> bool {
-        self.flows.remove(key).is_some()
+        let was_there = self.flows.remove(key);
+        if was_there {
+            self.changed.note(key.clone());
+        }
+        was_there
     }
 
-    /// How many flows of ours there are.
+    /// Takes in `flows` as all that there are; those with foreign cookies don't count.
+    pub fn replace(&mut self, flows: Self) {
+        let gone: Vec<_> =
+            self.flows.keys().filter(|key| !flows.flows.contains_key(key)).cloned().collect();
+        for key in gone {
+            self.remove(&key);
+        }
+        for flow in flows.flows.iter() {
+            self.insert(flow);
+        }
+    }
+
+    /// The flows.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.flows.len()
+    pub fn flows(&self) -> &FlowSet {
+        &self.flows
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
-    }
-
-    /// Whether a flow with this key is there.
-    #[must_use]
-    pub fn contains_key(&self, key: &FlowKey) -> bool {
-        self.flows.contains_key(key)
-    }
-
-    /// Whether this very flow is there, not another with its key.
-    #[must_use]
-    pub fn contains(&self, flow: &Flow) -> bool {
-        self.flows.get(&flow.key).is_some_and(|body| body.is_of(flow))
-    }
-
-    /// All of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = Flow> {
-        self.flows.iter().map(|(key, body)| Flow {
-            key: key.clone(),
-            cookie: body.cookie,
-            instructions: body.instructions.clone(),
-        })
+    /// The flows that came, went or changed since the last call.
+    pub fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
     }
 }
 
-impl Body {
-    fn is_of(&self, flow: &Flow) -> bool {
-        self.cookie == flow.cookie && self.instructions == flow.instructions
+impl Changed {
+    pub(crate) fn note(&mut self, key: FlowKey) {
+        match self {
+            Self::Keys(keys) if keys.len() < MOST => drop(keys.insert(key)),
+            Self::Keys(_) => *self = Self::Any,
+            Self::Any => {}
+        }
+    }
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self::Keys(HashSet::new())
     }
 }
 
@@ -92,35 +98,65 @@ impl FromIterator<Flow> for Observed {
 }
 
 /// One step towards the desired flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
     /// Removes the flow with this key, if it has this cookie.
-    Delete(&'a FlowKey, Cookie),
+    Delete(FlowKey, Cookie),
     /// Adds the flow, in place of what it has with the same key; counters stay.
-    Install(&'a Flow),
+    Install(Flow),
 }
 
 /// The changes that turn `observed` into `desired`: first what goes, then what comes.
 #[must_use]
-pub fn diff<'a>(desired: &'a [Flow], observed: &'a Observed) -> Vec<Change<'a>> {
-    let mut kept = 0;
-    let mut installs = Vec::new();
-    for flow in desired {
-        let body = observed.flows.get(&flow.key);
-        kept += usize::from(body.is_some());
-        if !body.is_some_and(|body| body.is_of(flow)) {
-            installs.push(Change::Install(flow));
-        }
-    }
-    let mut changes = if kept == observed.len() { vec![] } else { deletions(desired, observed) };
-    changes.append(&mut installs);
-    changes
+pub fn diff(desired: &FlowSet, observed: &FlowSet) -> Vec<Change> {
+    Divergence::anywhere(desired, observed).changes(desired, observed)
 }
 
-fn deletions<'a>(desired: &[Flow], observed: &'a Observed) -> Vec<Change<'a>> {
-    let wanted: HashSet<&FlowKey> = desired.iter().map(|flow| &flow.key).collect();
-    let gone = observed.flows.iter().filter(|(key, _)| !wanted.contains(key));
-    gone.map(|(key, body)| Change::Delete(key, body.cookie)).collect()
+/// Where the desired and the observed flows may differ: nowhere but where one of them changed.
+#[derive(Clone, Debug, Default)]
+pub struct Divergence {
+    suspects: HashSet<FlowKey>,
+}
+
+impl Divergence {
+    /// They may differ in every flow.
+    #[must_use]
+    pub fn anywhere(desired: &FlowSet, observed: &FlowSet) -> Self {
+        Self { suspects: desired.keys().chain(observed.keys()).cloned().collect() }
+    }
+
+    /// The flows with these keys have changed on either side.
+    pub fn suspect(&mut self, changed: Changed, desired: &FlowSet, observed: &FlowSet) {
+        match changed {
+            Changed::Keys(keys) => self.suspects.extend(keys),
+            Changed::Any => *self = Self::anywhere(desired, observed),
+        }
+        if self.suspects.len() > desired.len() + observed.len() {
+            // What came and went again meanwhile.
+            self.suspects.retain(|key| desired.contains_key(key) || observed.contains_key(key));
+        }
+    }
+
+    /// The changes that turn `observed` into `desired`: first what goes, then what comes, each in the order of cookies. Takes
+    /// as long as it takes to look at what has changed since they were the same.
+    pub fn changes(&mut self, desired: &FlowSet, observed: &FlowSet) -> Vec<Change> {
+        let (mut deletes, mut installs) = (Vec::new(), Vec::new());
+        self.suspects.retain(|key| match (desired.get(key), observed.get(key)) {
+            (Some(wanted), found) if found.as_ref() != Some(&wanted) => {
+                installs.push(wanted);
+                true
+            }
+            (None, Some(found)) => {
+                deletes.push(found);
+                true
+            }
+            _ => false,
+        });
+        deletes.sort_by_key(|flow| flow.cookie);
+        installs.sort_by_key(|flow| flow.cookie);
+        let deletes = deletes.into_iter().map(|flow| Change::Delete(flow.key, flow.cookie));
+        deletes.chain(installs.into_iter().map(Change::Install)).collect()
+    }
 }
 
 #[cfg(test)]

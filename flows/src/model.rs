@@ -4,6 +4,7 @@ mod action;
 mod cookie;
 mod field;
 mod flow;
+mod flow_set;
 mod matching;
 mod numbers;
 
@@ -11,5 +12,6 @@ pub use action::{Action, Instruction};
 pub use cookie::{Cookie, Purpose};
 pub use field::{Field, MatchField};
 pub use flow::{Flow, FlowCounters, FlowKey};
+pub use flow_set::FlowSet;
 pub use matching::Match;
 pub use numbers::{OfPort, TableId};

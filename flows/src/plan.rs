@@ -27,20 +27,20 @@
 //! ovn-controller makes from another one; replies of load-balanced connections, which get the VIP's address back and
 //! which OVN marks "natted".
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt,
-    sync::Arc,
-};
+mod planner;
+
+use std::{fmt, sync::Arc};
+
+pub use planner::{Base, Plan, Planner, Withheld};
 
 use crate::{
-    delivery::{Deliveries, Delivery},
+    delivery::Delivery,
     marker::MarkerBits,
     model::{
         Action, Cookie, Field, Flow, FlowKey, Instruction, Match, MatchField, OfPort, Purpose,
         TableId,
     },
-    tap::{Direction, Portion, Select, Tap},
+    tap::Direction,
 };
 
 /// Priority of the flows that copy: above everything of OVN's, which ends at 1050.
@@ -56,28 +56,6 @@ const FLAGS: Field = Field::reg(MarkerBits::REGISTER);
 const TRACKED_REPLY: u128 = 0x28;
 /// OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
 const NATTED: u128 = 0x2;
-
-/// What plan decides from: wishes, and the facts of the switch that they depend on.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// What is to be copied.
-    pub taps: &'a [Tap],
-    /// The ports that get copies, with or without taps: nothing may enter the bridge by them.
-    pub sinks: &'a [OfPort],
-    /// Where OVN delivers.
-    pub deliveries: &'a Deliveries,
-    /// The two bits of `reg10` that nobody else uses.
-    pub marker: MarkerBits,
-}
-
-/// The flows that the switch should have, and the taps that can't be served.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// No two with the same key.
-    pub flows: Vec<Flow>,
-    /// In the order of the taps.
-    pub rejected: Vec<Rejected>,
-}
 
 /// A tap that can't be served, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,75 +112,11 @@ impl Reason {
     }
 }
 
-/// The flows that serve `input.taps`, and the taps that can't be served; the same for the same input.
-#[must_use]
-pub fn plan(input: &Input<'_>) -> Plan {
-    let mut plan = Plan::default();
-    let mut owners: HashMap<OfPort, &Arc<str>> = HashMap::with_capacity(input.taps.len());
-    let mut hooked = HashSet::with_capacity(input.taps.len());
-    let mut copies: BTreeMap<(OfPort, TableId), Arc<[Instruction]>> = BTreeMap::new();
-    let marker = input.marker;
-
-    plan.flows.extend(input.sinks.iter().map(|sink| guard(*sink)));
-    for tap in input.taps {
-        let Tap { select: Select::Everything, portion: Portion::Whole, .. } = tap;
-        let mut reject = |reason| {
-            plan.rejected.push(Rejected {
-                port: tap.port.clone(),
-                direction: tap.direction,
-                reason,
-            });
-        };
-        let port = match usable_port(tap, input.sinks) {
-            Ok(port) => port,
-            Err(reason) => {
-                reject(reason);
-                continue;
-            }
-        };
-        let owner = owners.entry(port).or_insert(&tap.port);
-        if **owner != tap.port {
-            reject(Reason::SharedOfPort(Arc::clone(owner)));
-            continue;
-        }
-        match tap.direction {
-            Direction::FromPod => {
-                let actions = copies
-                    .entry((tap.sink, INGRESS))
-                    .or_insert_with(|| copy(tap.sink, marker.copied_mask(), INGRESS));
-                plan.flows.push(copy_sent(port, marker, actions));
-            }
-            Direction::ToPod => {
-                let deliveries = input.deliveries.to(port);
-                if deliveries.is_empty() {
-                    reject(Reason::NoDelivery);
-                }
-                for delivery in deliveries {
-                    if delivery.rewrites {
-                        reject(Reason::RewritingDelivery(delivery.table));
-                    } else if hooked.insert((delivery.table, delivery.datapath, delivery.outport)) {
-                        let actions =
-                            copies.entry((tap.sink, delivery.table)).or_insert_with(|| {
-                                copy(tap.sink, marker.delivered_mask(), delivery.table)
-                            });
-                        plan.flows.push(copy_delivered(delivery, marker, actions));
-                    }
-                }
-            }
-        }
-    }
-    let tables: BTreeSet<_> = copies.into_keys().map(|(_, table)| table).collect();
-    let delivery_tables = tables.into_iter().filter(|table| *table != INGRESS);
-    plan.flows.extend(delivery_tables.flat_map(|table| forget(table, marker)));
-    plan
-}
-
-fn usable_port(tap: &Tap, sinks: &[OfPort]) -> Result<OfPort, Reason> {
-    match tap.ofport {
-        None => Err(Reason::NoOfPort),
-        Some(port) if !port.is_physical() => Err(Reason::ReservedOfPort(port)),
-        Some(port) if sinks.contains(&port) => Err(Reason::IsSink),
-        Some(port) => Ok(port),
+fn usable_port(port: OfPort, sinks: &[OfPort]) -> Result<(), Reason> {
+    match port {
+        port if !port.is_physical() => Err(Reason::ReservedOfPort(port)),
+        port if sinks.contains(&port) => Err(Reason::IsSink),
+        _ => Ok(()),
     }
 }
 

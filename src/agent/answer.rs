@@ -45,7 +45,7 @@ impl Agent {
 
     fn status(&self) -> Status {
         let world = &self.world;
-        let switch = self.plan.as_ref().zip(world.switch().ok());
+        let switch = world.plan().zip(world.switch().ok());
         let difference = switch.map(|(plan, switch)| Difference::between(plan, switch.observed()));
         let view = View {
             settings: &self.settings,
@@ -57,7 +57,6 @@ impl Agent {
                 link: world.sink().link.as_ref(),
                 mtu: world.demand().mtu,
             },
-            plan: self.plan.as_ref(),
             difference: difference.as_ref(),
             kubernetes: world.cluster().is_some_and(Cluster::is_connected),
         };

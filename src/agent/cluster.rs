@@ -1,6 +1,6 @@
 //! The agent's part that talks with the API server.
 
-use std::{future::pending, time::Instant};
+use std::{collections::BTreeMap, future::pending, sync::Arc, time::Instant};
 
 use metrics::Metrics;
 use tokio::sync::mpsc;
@@ -15,13 +15,16 @@ use crate::{
         feed::Feed,
     },
     settings::{PodSource, Settings},
-    verdict::Verdict,
+    verdict::{Report, Verdict},
 };
 
 /// What is heard from the API server, and what is told by it.
 pub(super) struct Kubernetes {
     feed: Feed,
     journal: Journal,
+    /// How things stand with each Pod, and as of which revision of the world.
+    reports: BTreeMap<Arc<str>, Report>,
+    revision: Option<u64>,
     announcements: mpsc::Sender<Announcement>,
 }
 
@@ -38,7 +41,8 @@ impl Kubernetes {
         let publisher = events::Publisher::new(client, node, &settings.nic, refused);
         tokio::spawn(publisher.run(announced));
         let feed = Feed::start(config, node)?;
-        Ok(Some(Self { feed, journal: Journal::default(), announcements }))
+        let (journal, reports) = (Journal::default(), BTreeMap::new());
+        Ok(Some(Self { feed, journal, reports, revision: None, announcements }))
     }
 
     /// The next news; none ever comes if the API server is not asked. Nothing is lost if the future is dropped.
@@ -57,15 +61,22 @@ impl Agent {
         if !self.is_complete() || self.world.audience().is_paused() {
             return;
         }
-        let (Some(kubernetes), Some(plan)) = (&mut self.kubernetes, &self.plan) else { return };
-        let (reports, room) = (self.world.reports(plan), kubernetes.announcements.capacity());
-        self.metrics.pods_refused.reset();
-        for report in reports.values() {
-            if let Verdict::Refused(refusal) = &report.verdict {
-                self.metrics.pods_refused.with_label_values(&[refusal.name()]).inc();
+        let Some(kubernetes) = &mut self.kubernetes else { return };
+        let room = kubernetes.announcements.capacity();
+        let revision = Some(self.world.revision());
+        if kubernetes.revision != revision {
+            kubernetes.revision = revision;
+            kubernetes.reports = self.world.reports();
+            self.metrics.pods_refused.reset();
+            for report in kubernetes.reports.values() {
+                if let Verdict::Refused(refusal) = &report.verdict {
+                    self.metrics.pods_refused.with_label_values(&[refusal.name()]).inc();
+                }
             }
+        } else if kubernetes.journal.is_idle() {
+            return;
         }
-        for announcement in kubernetes.journal.due(&reports, now, room) {
+        for announcement in kubernetes.journal.due(&kubernetes.reports, now, room) {
             // There is room, and the receiver lives as long as the runtime.
             let _ = kubernetes.announcements.try_send(announcement);
         }

@@ -2,13 +2,17 @@
 
 use std::time::Instant;
 
-use flows::{model::OfPort, ofp::MultipartReply, ofp::MultipartRequest, plan::Plan};
+use flows::{
+    model::OfPort,
+    ofp::{MultipartReply, MultipartRequest},
+};
 
 use super::Agent;
 use crate::{
     openflow::session::Event,
-    overhead::{Bridge, Situation, probe::hooked, processor, window::Hooks},
+    overhead::{Bridge, Situation, processor, window::Hooks},
     switch::{Switch, Tag},
+    traffic::copies,
 };
 
 /// Where ovs-vswitchd leaves its process number, in the folder of its sockets.
@@ -57,11 +61,11 @@ impl Agent {
         }
     }
 
-    /// The plan without what is lifted for a moment.
-    pub(super) fn lift(&mut self, mut plan: Plan) -> Plan {
+    /// Sees to it that hooks are lifted for a moment, or no more.
+    pub(super) fn lift(&mut self) {
         let lost = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
-        self.overhead.lift(&mut plan, lost, Instant::now());
-        plan
+        let lifted = self.overhead.lifted(|| self.world.hooked(), lost, Instant::now());
+        self.world.lift(lifted);
     }
 
     /// Tells how our flows are.
@@ -78,7 +82,7 @@ impl Agent {
     }
 
     fn hooks(&self, switch: &Switch) -> Hooks {
-        match switch.observed().iter().any(|flow| hooked(&flow).is_some()) {
+        match switch.observed().cookies().any(copies) {
             false => Hooks::None,
             true if self.overhead.is_lifting() => Hooks::Some,
             true => Hooks::All,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use flows::plan::Plan;
 use tracing::{info, warn};
 
 use super::{Agent, RESCAN, milliseconds};
@@ -24,7 +25,7 @@ impl Agent {
             let pods = self.world.mirrored_pods();
             info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
         }
-        let rejected = self.plan.iter().flat_map(|plan| &plan.rejected);
+        let rejected = self.world.plan().into_iter().flat_map(Plan::rejected);
         let health = Health {
             ready,
             complete,
@@ -43,20 +44,21 @@ impl Agent {
 
     /// Whether the switch has all flows that it should.
     pub(super) fn is_complete(&self) -> bool {
-        self.plan.is_some() && self.missing == 0 && self.repair.is_none()
+        self.world.plan().is_some() && self.missing == 0 && self.repair.is_none()
     }
 
     /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
     /// delivery flows are gone for a moment too.
     fn tell_restored(&mut self) {
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = self.world.plan() else { return };
+        let unserved = plan.rejected().count();
         let Some(switch) = self.world.switch_mut() else { return };
         let Some(loss) = switch.loss() else {
-            self.unserved = plan.rejected.len();
+            self.unserved = unserved;
             return;
         };
         let elapsed = loss.since.elapsed();
-        if plan.rejected.len() > self.unserved && elapsed < RESTORED {
+        if unserved > self.unserved && elapsed < RESTORED {
             return;
         }
         switch.take_loss();
@@ -72,7 +74,7 @@ impl Agent {
     }
 
     fn measure(&self, ready: bool) {
-        let desired = self.plan.as_ref().map_or(0, |plan| plan.flows.len());
+        let desired = self.world.plan().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
         self.tell_connected("openflow", self.world.switch().is_ok());
         self.tell_connected("ovsdb", self.world.ovsdb().is_synced());
@@ -90,7 +92,7 @@ impl Agent {
         metrics.flows_missing.set(self.missing as i64);
         metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
         metrics.taps_rejected.reset();
-        for rejected in self.plan.iter().flat_map(|plan| &plan.rejected) {
+        for rejected in self.world.plan().into_iter().flat_map(Plan::rejected) {
             metrics.taps_rejected.with_label_values(&[rejected.reason.name()]).inc();
         }
     }

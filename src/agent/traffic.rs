@@ -4,14 +4,13 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use flows::{
     diff::Change,
-    model::{Cookie, FlowCounters, OfPort},
+    model::{Cookie, FlowCounters},
     ofp::FlowRemoved,
 };
 use metrics::Metrics;
 
 use super::Agent;
 use crate::{
-    selection::Selected,
     traffic::{Export, Ledger, Series, direction},
     world::World,
 };
@@ -37,14 +36,14 @@ impl Traffic {
 
 impl Agent {
     /// Books changes that the switch has made for us, before they are known as made.
-    pub(super) fn book_changes<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) {
+    pub(super) fn book_changes<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
         let Ok(switch) = self.world.switch() else { return };
-        let (owners, now) = (Owners::of(&self.world), Instant::now());
+        let now = Instant::now();
         for change in changes {
             // A flow that goes is booked by the switch's last word about it.
             if let Change::Install(flow) = change {
                 let existed = switch.observed().contains_key(&flow.key);
-                let owner = owners.of_flow(flow.cookie);
+                let owner = owner(&self.world, flow.cookie);
                 self.traffic.ledger.install(&flow.key, flow.cookie, existed, owner, now);
             }
         }
@@ -67,34 +66,24 @@ impl Agent {
             self.traffic.export.read_port(&stats);
         }
         if let Some(readings) = counted {
-            let (owners, now) = (Owners::of(&self.world), Instant::now());
+            let now = Instant::now();
             if self.world.audience().is_paused() {
                 self.traffic.ledger.pause(now);
             }
-            self.traffic.ledger.read(readings, |cookie| owners.of_flow(cookie), now);
+            self.traffic.ledger.read(readings, |cookie| owner(&self.world, cookie), now);
             self.traffic.read = Some(now);
             self.traffic.export.follow(&self.traffic.ledger);
         }
     }
 }
 
-/// Whose the ports are that are mirrored.
-struct Owners<'a>(HashMap<OfPort, &'a Selected>);
-
-impl<'a> Owners<'a> {
-    fn of(world: &'a World) -> Self {
-        let numbered = |selected: &'a Selected| Some((selected.port.ofport?, selected));
-        Self(world.mirrored().filter_map(numbered).collect())
-    }
-
-    /// For whom a flow copies.
-    fn of_flow(&self, cookie: Cookie) -> Option<Arc<Series>> {
-        let (_, ofport) = cookie.purpose()?;
-        let selected = self.0.get(&ofport)?;
-        Some(Arc::new(Series {
-            pod: selected.pod(),
-            interface: Arc::clone(&selected.port.interface),
-            direction: direction(cookie)?,
-        }))
-    }
+/// For whom a flow copies.
+fn owner(world: &World, cookie: Cookie) -> Option<Arc<Series>> {
+    let (_, ofport) = cookie.purpose()?;
+    let selected = world.mirrored_port(ofport)?;
+    Some(Arc::new(Series {
+        pod: selected.pod(),
+        interface: Arc::clone(&selected.port.interface),
+        direction: direction(cookie)?,
+    }))
 }

@@ -91,7 +91,7 @@ impl Options {
             bail!("the flows of {} can't be read: {reason}", self.node.bridge);
         }
         let difference = seen.difference();
-        if (self.desired || self.diff) && seen.plan.is_none() {
+        if (self.desired || self.diff) && seen.plan().is_none() {
             bail!(
                 "which flows {} should have is not known: {}",
                 self.node.bridge,
@@ -126,7 +126,7 @@ fn comment(seen: &Observation, flow: &Flow) -> String {
 fn pod(seen: &Observation, flow: &Flow) -> Option<Pod> {
     let (_, ofport) = flow.cookie.purpose()?;
     let has_it = |selected: &&Selected| selected.port.ofport == Some(ofport);
-    seen.world.pods().iter().find(has_it).map(Selected::pod)
+    seen.world.pods().find(has_it).map(Selected::pod)
 }
 
 fn line(flow: &Flow, comment: impl Fn(&Flow) -> String) -> String {
@@ -158,7 +158,7 @@ fn changes(difference: &Difference, comment: impl Fn(&Flow) -> String) -> String
 }
 
 fn desired(seen: &Observation) -> Vec<Flow> {
-    let mut flows = seen.plan.as_ref().map(|plan| plan.flows.clone()).unwrap_or_default();
+    let mut flows = seen.plan().into_iter().flat_map(|plan| plan.flows.iter()).collect::<Vec<_>>();
     flows.sort_by_cached_key(|flow| crate::observe::place(&flow.key));
     flows
 }
@@ -179,7 +179,7 @@ impl Report {
             bridge: seen.settings().wish.bridge.clone(),
             in_sync: difference.map(|difference| *difference == Difference::default()),
             observed: seen.flows.iter().map(|flow| FlowReport::counted(seen, flow)).collect(),
-            desired: seen.plan.as_ref().map(|_| all(&desired(seen))),
+            desired: seen.plan().map(|_| all(&desired(seen))),
             missing: difference.map(|difference| all(&difference.missing)),
             superfluous: difference.map(|difference| all(&difference.superfluous)),
         }

@@ -14,28 +14,43 @@ pub(super) struct Listing<K, V> {
     known: bool,
 }
 
-impl<K: Ord, V> Listing<K, V> {
+/// The objects that may have changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Touched<K> {
+    None,
+    One(K),
+    All,
+}
+
+impl<K: Ord + Clone, V: PartialEq> Listing<K, V> {
     pub(super) fn new() -> Self {
         Self { current: BTreeMap::new(), next: BTreeMap::new(), known: false }
     }
 
-    /// Takes in an event; returns whether the objects may have changed by it.
-    pub(super) fn apply(&mut self, event: Event<(K, V)>) -> bool {
+    /// Takes in an event; returns which objects it may have changed.
+    pub(super) fn apply(&mut self, event: Event<(K, V)>) -> Touched<K> {
         match event {
             Event::Init => self.next.clear(),
             Event::InitApply((name, object)) => drop(self.next.insert(name, object)),
             Event::InitDone => {
                 self.current = std::mem::take(&mut self.next);
                 self.known = true;
-                return true;
+                return Touched::All;
             }
             Event::Apply((name, object)) => {
-                self.current.insert(name, object);
-                return true;
+                // Most of what changes about an object is nothing to us.
+                if self.current.get(&name) != Some(&object) {
+                    self.current.insert(name.clone(), object);
+                    return Touched::One(name);
+                }
             }
-            Event::Delete((name, _)) => return self.current.remove(&name).is_some(),
+            Event::Delete((name, _)) => {
+                if self.current.remove(&name).is_some() {
+                    return Touched::One(name);
+                }
+            }
         }
-        false
+        Touched::None
     }
 
     /// A listing that has begun, if any has, won't go on.
@@ -63,13 +78,13 @@ mod tests {
     #[test]
     fn a_new_listing_counts_when_it_is_whole_and_not_before() {
         let mut listing = Listing::new();
-        assert!(!listing.apply(Event::InitApply(("a", ()))));
+        assert_eq!(listing.apply(Event::InitApply(("a", ()))), Touched::None);
         assert!(!listing.is_known());
-        assert!(listing.apply(Event::InitDone));
+        assert_eq!(listing.apply(Event::InitDone), Touched::All);
         assert!(listing.is_known());
-        assert!(!listing.apply(Event::InitApply(("b", ()))));
+        assert_eq!(listing.apply(Event::InitApply(("b", ()))), Touched::None);
         assert_eq!(names(&listing), ["a"]);
-        assert!(listing.apply(Event::InitDone));
+        assert_eq!(listing.apply(Event::InitDone), Touched::All);
         assert_eq!(names(&listing), ["b"]);
     }
 
@@ -86,10 +101,11 @@ mod tests {
     #[test]
     fn objects_come_and_go() {
         let mut listing = Listing::new();
-        assert!(listing.apply(Event::Apply(("a", ()))));
-        assert!(listing.apply(Event::Delete(("a", ()))));
-        assert!(!listing.apply(Event::Delete(("a", ()))));
-        assert!(listing.apply(Event::Apply(("a", ()))), "made again under the same name");
+        assert_eq!(listing.apply(Event::Apply(("a", ()))), Touched::One("a"));
+        assert_eq!(listing.apply(Event::Apply(("a", ()))), Touched::None, "it is the same");
+        assert_eq!(listing.apply(Event::Delete(("a", ()))), Touched::One("a"));
+        assert_eq!(listing.apply(Event::Delete(("a", ()))), Touched::None);
+        assert_eq!(listing.apply(Event::Apply(("a", ()))), Touched::One("a"), "made again");
         assert_eq!(names(&listing), ["a"]);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
-use flows::{
-    model::{Flow, OfPort, Purpose},
-    plan::Plan,
-};
+use flows::model::OfPort;
 
 /// The shortest pause in which something can be measured: the kernel tells a running thread's time every few
 /// milliseconds, and a bridge may have thousands of flows to look at again after a change.
@@ -89,30 +86,17 @@ impl fmt::Display for Probe {
 }
 
 impl Probe {
-    /// Takes hooks out of the plan, of other ports at each turn, so that each has its turn when only a share is lifted.
-    pub fn lift(&self, plan: &mut Plan, turn: usize) {
-        let ports: Vec<_> =
-            plan.flows.iter().filter_map(hooked).collect::<BTreeSet<_>>().into_iter().collect();
-        let count = (self.share * ports.len() as f64).ceil() as usize;
-        let first = turn.wrapping_mul(count) % ports.len().max(1);
-        let lifted: BTreeSet<_> = ports.iter().cycle().skip(first).take(count).collect();
-        plan.flows.retain(|flow| hooked(flow).is_none_or(|port| !lifted.contains(&port)));
-    }
-}
-
-/// The port whose frames the flow copies, if it copies any.
-#[must_use]
-pub fn hooked(flow: &Flow) -> Option<OfPort> {
-    match flow.cookie.purpose()? {
-        (Purpose::FromPod | Purpose::ToPod, port) => Some(port),
-        (Purpose::Rewritten | Purpose::Guard, _) => None,
+    /// The ports whose hooks are lifted, others at each turn, so that each has its turn when only a share is.
+    #[must_use]
+    pub fn choose(&self, hooked: &BTreeSet<OfPort>, turn: usize) -> BTreeSet<OfPort> {
+        let count = (self.share * hooked.len() as f64).ceil() as usize;
+        let first = turn.wrapping_mul(count) % hooked.len().max(1);
+        hooked.iter().cycle().skip(first).take(count).copied().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use flows::model::{Cookie, FlowKey, Match, TableId};
-
     use super::*;
 
     #[test]
@@ -136,26 +120,15 @@ mod tests {
         assert!(error.to_string().starts_with("\"ten\" is no time: "), "{error}");
     }
 
-    fn flow(purpose: Purpose, port: u16) -> Flow {
-        let table = TableId(purpose as u8);
-        let key = FlowKey { table, priority: port, matching: Match::new([]) };
-        Flow::new(key, Cookie::new(purpose, OfPort(port.into())), vec![])
-    }
-
     /// The ports that are still hooked, of four.
     fn left(probe: &str, turn: usize) -> Vec<u32> {
-        let hooks =
-            (1..=4).flat_map(|port| [flow(Purpose::FromPod, port), flow(Purpose::ToPod, port)]);
-        let guard = flow(Purpose::Guard, 9);
-        let mut plan = Plan { flows: hooks.chain([guard.clone()]).collect(), rejected: vec![] };
-        probe.parse::<Probe>().unwrap().lift(&mut plan, turn);
-        assert!(plan.flows.contains(&guard), "the guard stays");
-        let ports: BTreeSet<_> = plan.flows.iter().filter_map(hooked).collect();
-        ports.into_iter().map(|port| port.0).collect()
+        let hooked: BTreeSet<_> = (1..=4).map(OfPort).collect();
+        let lifted = probe.parse::<Probe>().unwrap().choose(&hooked, turn);
+        hooked.difference(&lifted).map(|port| port.0).collect()
     }
 
     #[test]
-    fn each_port_has_its_turn_and_loses_both_its_hooks() {
+    fn each_port_has_its_turn() {
         assert_eq!(left("1m/1s", 3), [0; 0]);
         assert_eq!(left("1m/1s/25%", 0), [2, 3, 4]);
         assert_eq!(left("1m/1s/25%", 1), [1, 3, 4]);
@@ -166,8 +139,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lifted_where_nothing_is_hooked() {
-        let mut plan = Plan { flows: vec![flow(Purpose::Guard, 9)], rejected: vec![] };
-        "1m/1s".parse::<Probe>().unwrap().lift(&mut plan, 1);
-        assert_eq!(plan.flows.len(), 1);
+        let probe: Probe = "1m/1s".parse().unwrap();
+        assert_eq!(probe.choose(&BTreeSet::new(), 1), BTreeSet::new());
     }
 }

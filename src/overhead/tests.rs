@@ -1,7 +1,5 @@
 //! A switch made of numbers: what is asked of it and when, and what comes of it.
 
-use flows::model::{Cookie, Flow, FlowKey, Match, Purpose, TableId};
-
 use super::*;
 
 const SINK: OfPort = OfPort(9);
@@ -78,14 +76,10 @@ impl World {
         self.overhead.finish(BRIDGE, Ok(reading), self.now);
     }
 
-    /// The plan as it would be made now still has its hook.
+    /// The one port still has its hooks.
     fn is_hooked(&mut self, lost: bool) -> bool {
-        let matching = Match::new([]);
-        let key = FlowKey { table: TableId(0), priority: 1, matching };
-        let hook = Flow::new(key, Cookie::new(Purpose::FromPod, OfPort(1)), vec![]);
-        let mut plan = Plan { flows: vec![hook], rejected: vec![] };
-        self.overhead.lift(&mut plan, lost, self.now);
-        !plan.flows.is_empty()
+        let hooked = BTreeSet::from([OfPort(1)]);
+        self.overhead.lifted(|| hooked, lost, self.now).is_empty()
     }
 
     /// Does what is due for so long; notes when hooks are lifted and when they are back.

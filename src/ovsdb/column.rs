@@ -5,6 +5,7 @@ use std::{
     mem,
 };
 
+use imbl::OrdSet;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -194,6 +195,32 @@ impl<T: Atom> Column for BTreeSet<T> {
 
     fn heap_bytes(&self) -> usize {
         self.iter().map(|element| mem::size_of::<T>() + element.heap_bytes()).sum()
+    }
+}
+
+impl<T: Atom + Clone> Column for OrdSet<T> {
+    fn assign(&mut self, value: &Value) -> Result<(), Mismatch> {
+        self.clear();
+        *self = read_set(value)?.into();
+        Ok(())
+    }
+
+    fn modify(&mut self, difference: &Value) -> Result<(), Mismatch> {
+        for element in read_set::<T>(difference)? {
+            if self.remove(&element).is_none() {
+                self.insert(element);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_composite(&self) -> bool {
+        true
+    }
+
+    fn heap_bytes(&self) -> usize {
+        // Counted each time that a row changes, so it must not go over all elements.
+        mem::size_of::<T>() * self.len()
     }
 }
 

@@ -157,10 +157,10 @@ impl<R: Row> Table<'_, R> {
                 let mut row = R::new(uuid);
                 set_columns(&mut row, uuid, text, Meaning::Whole, self.faults)?;
                 *self.bytes += row.bytes();
-                Arc::make_mut(self.rows).insert(uuid, Arc::new(row));
+                self.rows.insert(uuid, Arc::new(row));
             }
             RowUpdate { modify: Some(text), .. } => {
-                let row = Arc::make_mut(self.rows).get_mut(&uuid).ok_or("modified, never there")?;
+                let row = self.rows.get_mut(&uuid).ok_or("modified, never there")?;
                 *self.bytes -= row.bytes();
                 let row = Arc::make_mut(row);
                 set_columns(row, uuid, text, Meaning::Difference, self.faults)?;
@@ -180,7 +180,7 @@ impl<R: Row> Table<'_, R> {
     fn remove(&mut self, uuid: Uuid) -> bool {
         let Some(row) = self.rows.get(&uuid) else { return false };
         *self.bytes -= row.bytes();
-        Arc::make_mut(self.rows).remove(&uuid);
+        self.rows.remove(&uuid);
         if !self.faults.is_empty() {
             Arc::make_mut(self.faults).retain(|(row, _), _| *row != uuid);
         }

@@ -5,12 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use imbl::{OrdMap, ordmap::DiffItem};
 use uuid::Uuid;
 
 use super::tables::{Bridge, Interface, Mirror, Port};
 
-/// The rows of one table, shared between snapshots.
-pub(super) type Rows<R> = Arc<BTreeMap<Uuid, Arc<R>>>;
+/// The rows of one table; snapshots share what has not changed between them.
+pub(super) type Rows<R> = OrdMap<Uuid, Arc<R>>;
 
 /// The monitored tables at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Snapshot {
         mirrors: impl IntoIterator<Item = Mirror>,
     ) -> Self {
         fn rows<R>(rows: impl IntoIterator<Item = R>, uuid: impl Fn(&R) -> Uuid) -> Rows<R> {
-            Arc::new(rows.into_iter().map(|row| (uuid(&row), Arc::new(row))).collect())
+            rows.into_iter().map(|row| (uuid(&row), Arc::new(row))).collect()
         }
         Self {
             bridges: rows(bridges, |row| row.uuid),
@@ -121,8 +122,27 @@ impl Snapshot {
         bridge.mirrors.iter().filter_map(|uuid| self.mirrors.get(uuid)).map(AsRef::as_ref)
     }
 
+    /// The ports that came, went or changed until `now`. Takes as long as their number does, not that of all ports, if
+    /// one snapshot came about from the other.
+    pub fn changed_ports(&self, now: &Self) -> Vec<Uuid> {
+        changed(&self.ports, &now.ports)
+    }
+
+    /// The interfaces that came, went or changed until `now`, as [`Self::changed_ports`].
+    pub fn changed_interfaces(&self, now: &Self) -> Vec<Uuid> {
+        changed(&self.interfaces, &now.interfaces)
+    }
+
     /// Columns that could not be understood.
     pub fn faults(&self) -> impl Iterator<Item = &Fault> {
         self.faults.values()
     }
+}
+
+fn changed<R: Eq>(before: &Rows<R>, now: &Rows<R>) -> Vec<Uuid> {
+    let changes = before.diff(now).map(|change| match change {
+        DiffItem::Add(uuid, _) | DiffItem::Remove(uuid, _) => *uuid,
+        DiffItem::Update { new: (uuid, _), .. } => *uuid,
+    });
+    changes.collect()
 }

@@ -8,6 +8,7 @@ use std::{
     mem,
 };
 
+use imbl::OrdSet;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -65,8 +66,8 @@ pub struct Bridge {
     pub fail_mode: Option<String>,
     /// OpenFlow versions such as `OpenFlow15`; empty allows all that the switch knows.
     pub protocols: BTreeSet<String>,
-    /// Rows of [`Port`].
-    pub ports: BTreeSet<Uuid>,
+    /// Rows of [`Port`]; there may be thousands.
+    pub ports: OrdSet<Uuid>,
     /// Rows of [`Mirror`].
     pub mirrors: BTreeSet<Uuid>,
 }

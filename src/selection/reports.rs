@@ -7,7 +7,7 @@ use std::{
 
 use flows::plan::Plan;
 
-use super::{Choice, Selected, Wish};
+use super::{Choice, Selected, Selection, Wish};
 use crate::{
     cluster::{Cluster, Marks, Network, PodMeta},
     pods::Pod,
@@ -17,22 +17,17 @@ use crate::{
 /// How things stand with each Pod, by its UID, when the switch has all flows of `plan`.
 #[must_use]
 pub fn reports(
-    ports: &[Selected],
+    selection: &Selection,
     wish: &Wish,
     cluster: &Cluster,
     plan: &Plan,
 ) -> BTreeMap<Arc<str>, Report> {
     let mut of: HashMap<&Pod, Vec<&Selected>> = HashMap::new();
-    for selected in ports {
+    for selected in selection.ports() {
         for owner in &selected.owners {
             of.entry(owner).or_default().push(selected);
         }
     }
-    let rejected: HashMap<&str, String> = plan
-        .rejected
-        .iter()
-        .map(|rejected| (&*rejected.port, format!("{} {}", rejected.direction, rejected.reason)))
-        .collect();
     let nobody = Marks::default();
     let report = |(pod, meta): (&Pod, &PodMeta)| {
         let namespace = pod.namespace.as_deref().and_then(|name| cluster.namespace(name));
@@ -42,7 +37,7 @@ pub fn reports(
         let invalid = meta.marks.invalid().chain(namespace.invalid());
         let report = Report {
             pod: pod.clone(),
-            verdict: verdict(pod, &asked, ports, wish, &rejected),
+            verdict: verdict(pod, &asked, ports, wish, plan),
             invalid: invalid.map(|(key, value)| (key.into(), value.into())).collect(),
         };
         (Arc::clone(&meta.uid), report)
@@ -61,7 +56,7 @@ fn verdict(
     asked: &BTreeSet<&Network>,
     ports: &[&Selected],
     wish: &Wish,
-    rejected: &HashMap<&str, String>,
+    plan: &Plan,
 ) -> Verdict {
     if let Some(refusal) = wish.namespaces.refusal(pod.namespace.as_deref()) {
         return if asked.is_empty() { Verdict::Left } else { Verdict::Refused(refusal) };
@@ -79,10 +74,13 @@ fn verdict(
     }
     let mut mirrored = Vec::new();
     for Selected { port, .. } in ports.iter().filter(|selected| selected.is_mirrored()) {
-        match (rejected.get(&*port.interface), port.ofport) {
+        match (plan.rejected_of(&port.interface).last(), port.ofport) {
             (None, Some(ofport)) => mirrored.push((Arc::clone(&port.interface), ofport)),
-            (reason, _) => {
-                let reason = reason.cloned().unwrap_or_else(|| "it has no number yet".to_owned());
+            (rejected, _) => {
+                let reason = rejected.map_or_else(
+                    || "it has no number yet".to_owned(),
+                    |rejected| format!("{} {}", rejected.direction, rejected.reason),
+                );
                 let port = Arc::clone(&port.interface);
                 return Verdict::Refused(Refusal::Unserved { port, reason });
             }

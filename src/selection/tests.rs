@@ -1,8 +1,12 @@
 use flows::{
+    delivery::Deliveries,
+    marker::MarkerBits,
     model::OfPort,
-    plan::{Plan, Reason, Rejected},
-    tap::Direction,
+    plan::{Base, Plan, Planner, Withheld},
+    tap::{Direction, Portion, Select, Tap},
 };
+use std::sync::Arc;
+
 use kube::runtime::watcher::Event;
 
 use super::*;
@@ -50,7 +54,7 @@ fn wish(all: bool) -> Wish {
 }
 
 /// A port by its external IDs.
-fn port(name: &str, ids: &[(&str, &str)]) -> Selected {
+fn port(name: &str, ids: &[(&str, &str)]) -> PodPort {
     let ids = ids.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let interface = Interface {
         name: name.to_owned(),
@@ -58,17 +62,30 @@ fn port(name: &str, ids: &[(&str, &str)]) -> Selected {
         external_ids: ids.collect(),
         ..Interface::default()
     };
-    Selected::undecided(PodPort::of(&interface).unwrap())
+    PodPort::of(&interface).unwrap()
 }
 
-fn kube_ovn(iface_id: &str, namespace: &str, pod: &str) -> Selected {
+fn kube_ovn(iface_id: &str, namespace: &str, pod: &str) -> PodPort {
     let ids = [("iface-id", iface_id), ("pod_namespace", namespace), ("pod_name", pod)];
     port(&format!("{pod}_h"), &ids)
 }
 
-fn choices(mut ports: Vec<Selected>, wish: &Wish, cluster: &Cluster) -> Vec<Choice> {
-    select(&mut ports, wish, Some(cluster));
-    ports.iter().map(|selected| selected.choice).collect()
+/// What becomes of ports. The second of a name is called as it and "2", as no two are called the same.
+fn select(ports: Vec<PodPort>, wish: &Wish, cluster: Option<&Cluster>) -> Selection {
+    let mut selection = Selection::default();
+    for mut port in ports {
+        while selection.port(&port.interface).is_some() {
+            port.interface = format!("{}2", port.interface).into();
+        }
+        selection.set_port(&Arc::clone(&port.interface), Some(port));
+    }
+    selection.settle(wish, cluster);
+    selection
+}
+
+fn choices(ports: Vec<PodPort>, wish: &Wish, cluster: &Cluster) -> Vec<Choice> {
+    let selection = select(ports, wish, Some(cluster));
+    selection.ports().map(|selected| selected.choice).collect()
 }
 
 fn is_mirrored(pod: Annotations<'_>, namespace: Annotations<'_>, all: bool) -> bool {
@@ -127,12 +144,11 @@ fn ports_of_all_namings_find_their_pod() {
     let yes = [(MIRROR_ANNOTATION, "true")];
     let cluster = cluster(&[("shop", "web.0", &yes)], &[]);
     let uid = ("iface-id-ver", "uid-web.0");
-    let mut ports = vec![
+    let ports = vec![
         kube_ovn("web.0.shop", "shop", "web.0"),
         port("p1", &[("iface-id", "shop_web.0"), uid]),
     ];
-    select(&mut ports, &wish(false), Some(&cluster));
-    for selected in &ports {
+    for selected in select(ports, &wish(false), Some(&cluster)).ports() {
         assert_eq!(selected.choice, Choice::Mirror, "{selected:?}");
         assert_eq!(selected.pod().to_string(), "shop/web.0");
     }
@@ -166,9 +182,9 @@ fn a_port_of_nobody_on_this_node_is_left_alone_even_if_all_pods_are_mirrored() {
 fn of_two_ports_with_one_name_only_the_one_that_ovn_took_is_mirrored() {
     let cluster = cluster(&[("shop", "web", &[(MIRROR_ANNOTATION, "true")])], &[]);
     let port = |installed| {
-        let mut selected = kube_ovn("web.shop", "shop", "web");
-        selected.port.installed = installed;
-        selected
+        let mut port = kube_ovn("web.shop", "shop", "web");
+        port.installed = installed;
+        port
     };
     use Choice::{Contested, Mirror};
     for (installed, chosen) in [
@@ -187,10 +203,11 @@ fn a_virtual_machines_port_is_that_of_the_pod_it_runs_in() {
     let yes = [(MIRROR_ANNOTATION, "true")];
     let cluster_of = |pods: &[(&str, &str, Annotations<'_>)]| cluster(pods, &[]);
     let port = || vec![kube_ovn("db.shop", "shop", "db")];
-    let mut ports = port();
-    select(&mut ports, &wish(false), Some(&cluster_of(&[("shop", "launcher-db", &yes)])));
-    assert_eq!(ports[0].choice, Choice::Mirror);
-    assert_eq!(ports[0].pod().to_string(), "shop/launcher-db");
+    let launched = cluster_of(&[("shop", "launcher-db", &yes)]);
+    let selection = select(port(), &wish(false), Some(&launched));
+    let selected = selection.ports().next().unwrap();
+    assert_eq!(selected.choice, Choice::Mirror);
+    assert_eq!(selected.pod().to_string(), "shop/launcher-db");
     let elsewhere = cluster_of(&[("lab", "launcher-db", &yes)]);
     assert_eq!(choices(port(), &wish(false), &elsewhere), [Choice::Leave]);
     let namesake = cluster_of(&[("shop", "launcher-db", &yes), ("shop", "db", &[])]);
@@ -226,9 +243,9 @@ fn without_a_cluster_the_annotation_of_the_port_itself_counts() {
         ("", true, Choice::Mirror),
         ("", false, Choice::Leave),
     ] {
-        let mut ports = vec![port("p", &[("iface-id", "lsp"), (MIRROR_ANNOTATION, value)])];
-        select(&mut ports, &wish(all), None);
-        assert_eq!(ports[0].choice, choice, "{value:?} {all}");
+        let ports = vec![port("p", &[("iface-id", "lsp"), (MIRROR_ANNOTATION, value)])];
+        let selection = select(ports, &wish(all), None);
+        assert_eq!(selection.port("p").unwrap().choice, choice, "{value:?} {all}");
     }
 }
 
@@ -236,14 +253,32 @@ fn without_a_cluster_the_annotation_of_the_port_itself_counts() {
 fn verdict(
     pod: Annotations<'_>,
     namespace: Annotations<'_>,
-    mut ports: Vec<Selected>,
+    ports: Vec<PodPort>,
     wish: &Wish,
     plan: &Plan,
 ) -> Verdict {
     let cluster = cluster(&[("shop", "web", pod)], &[("shop", namespace)]);
-    select(&mut ports, wish, Some(&cluster));
-    let mut reports = reports(&ports, wish, &cluster, plan);
+    let selection = select(ports, wish, Some(&cluster));
+    let mut reports = reports(&selection, wish, &cluster, plan);
     reports.remove("uid-web").unwrap().verdict
+}
+
+/// The plan of a switch in which nothing is delivered to a port.
+fn undelivered(port: &str) -> Plan {
+    let tap = Tap {
+        port: port.into(),
+        ofport: Some(OfPort(5)),
+        direction: Direction::ToPod,
+        select: Select::Everything,
+        portion: Portion::Whole,
+        sink: OfPort(9),
+    };
+    let mut planner = Planner::default();
+    planner.set_taps(&port.into(), vec![tap]);
+    let marker = Some(MarkerBits::default());
+    let base = Base { sinks: vec![OfPort(9)], marker, withheld: Withheld::Nothing };
+    planner.settle(base, &Deliveries::default(), []);
+    planner.plan().clone()
 }
 
 fn no_port(network: Network) -> Verdict {
@@ -272,10 +307,8 @@ fn who_asks_in_vain_is_told_why() {
     let port = || kube_ovn("web.shop", "shop", "web");
     assert_eq!(verdict(&[(NET1, "true")], &[], vec![port()], &wish(false), &plan), no_port(net1));
     let twice = verdict(&yes, &[], vec![port(), port()], &wish(false), &plan);
-    assert_eq!(twice, Verdict::Refused(Refusal::Ambiguous("web_h, web_h".to_owned())));
-    let rejected =
-        Rejected { port: "web_h".into(), direction: Direction::ToPod, reason: Reason::NoDelivery };
-    let plan = Plan { rejected: vec![rejected], ..Plan::default() };
+    assert_eq!(twice, Verdict::Refused(Refusal::Ambiguous("web_h, web_h2".to_owned())));
+    let plan = undelivered("web_h");
     let Verdict::Refused(refusal) = verdict(&yes, &[], vec![port()], &wish(false), &plan) else {
         panic!("it can't be mirrored whole")
     };
@@ -300,7 +333,7 @@ fn who_does_not_ask_is_not_told_of_refusals() {
 fn values_that_are_not_understood_are_reported() {
     let of_namespace = [("shop", &[(MIRROR_ANNOTATION, "on")][..])];
     let cluster = cluster(&[("shop", "web", &[(MIRROR_ANNOTATION, "yes")])], &of_namespace);
-    let reports = reports(&[], &wish(false), &cluster, &Plan::default());
+    let reports = reports(&Selection::default(), &wish(false), &cluster, &Plan::default());
     let invalid = reports["uid-web"].invalid.iter().map(|(key, value)| (&**key, &**value));
     let both = [(MIRROR_ANNOTATION, "yes"), (MIRROR_ANNOTATION, "on")];
     assert_eq!(invalid.collect::<Vec<_>>(), both);

@@ -1,10 +1,8 @@
 //! What is missing in the switch, and what is too many.
 
-use std::collections::HashMap;
-
 use flows::{
-    diff::{Change, Observed, diff},
-    model::{Flow, FlowKey},
+    diff::{Change, diff},
+    model::{Flow, FlowSet},
     plan::Plan,
 };
 
@@ -20,24 +18,17 @@ pub struct Difference {
 impl Difference {
     /// The difference, in no particular order.
     #[must_use]
-    pub fn between(plan: &Plan, observed: &Observed) -> Self {
+    pub fn between(plan: &Plan, observed: &FlowSet) -> Self {
         let mut difference = Self::default();
-        let changes = diff(&plan.flows, observed);
-        if changes.is_empty() {
-            return difference;
-        }
-        let mut present: HashMap<FlowKey, Flow> =
-            observed.iter().map(|flow| (flow.key.clone(), flow)).collect();
-        for change in changes {
-            let key = match change {
-                Change::Delete(key, _) => key,
+        for change in diff(&plan.flows, observed) {
+            match change {
+                Change::Delete(key, _) => difference.superfluous.extend(observed.get(&key)),
                 Change::Install(flow) => {
-                    difference.missing.push(flow.clone());
-                    &flow.key
+                    // A flow that is there, but does something else, is both.
+                    difference.superfluous.extend(observed.get(&flow.key));
+                    difference.missing.push(flow);
                 }
-            };
-            // A flow that is there, but does something else, is both.
-            difference.superfluous.extend(present.remove(key));
+            }
         }
         difference
     }

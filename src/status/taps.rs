@@ -83,17 +83,15 @@ fn problem(
     direction: Direction,
     missing: Option<&usize>,
 ) -> Option<String> {
-    let Some(plan) = view.plan else { return Some("unknown".to_owned()) };
+    let Some(plan) = view.world.plan() else { return Some("unknown".to_owned()) };
     if view.world.sink().ofport.is_none() {
         return Some("no mirror port".to_owned());
     }
     if view.world.switch().is_ok_and(|switch| switch.marker().is_none()) {
         return Some("no free marker bits".to_owned());
     }
-    let mut rejected = plan
-        .rejected
-        .iter()
-        .filter(|rejected| rejected.port == port.interface && rejected.direction == direction);
+    let rejected = plan.rejected_of(&port.interface);
+    let mut rejected = rejected.iter().filter(|rejected| rejected.direction == direction);
     match (rejected.next(), missing) {
         (Some(rejected), _) => Some(rejected.reason.to_string()),
         (None, Some(1)) => Some("its flow is missing".to_owned()),

@@ -4,7 +4,10 @@
 //! such port is probed, that is, whatever outputs to it is reported. The table of a delivery found so is watched from
 //! then on, and with it the deliveries to all ports.
 
-use std::{collections::BTreeSet, mem};
+use std::{
+    collections::{BTreeSet, HashSet},
+    mem,
+};
 
 use flows::{
     delivery::{Deliveries, Delivery},
@@ -44,9 +47,8 @@ impl DeliveryWatch {
         self.ever_probed.contains(&port)
     }
 
-    /// Those of `wanted` that nothing is known to deliver to.
-    pub(super) fn missing(&self, wanted: impl IntoIterator<Item = OfPort>) -> Vec<OfPort> {
-        wanted.into_iter().filter(|port| self.deliveries.to(*port).is_empty()).collect()
+    pub(super) fn take_changed(&mut self) -> HashSet<OfPort> {
+        self.deliveries.take_changed()
     }
 
     /// Takes in a flow that is in the switch; returns its table if that is to be watched from now on.

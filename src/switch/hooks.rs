@@ -21,7 +21,7 @@ pub struct Loss {
 
 #[derive(Default)]
 pub(super) struct Hooks {
-    observed: Observed,
+    pub(super) observed: Observed,
     known: bool,
     reread: Option<Reread>,
     /// What the flows had counted that the first scan found.
@@ -39,10 +39,6 @@ struct Reread {
 }
 
 impl Hooks {
-    pub(super) fn observed(&self) -> &Observed {
-        &self.observed
-    }
-
     pub(super) fn is_known(&self) -> bool {
         self.known
     }
@@ -55,7 +51,7 @@ impl Hooks {
     /// Takes in a flow of ours that was there before; it may bear another marker than the one that is watched.
     pub(super) fn seen_by_scan(&mut self, flow: Flow, stats: &FlowStats) {
         if !self.known {
-            note(&mut self.scanned, self.observed.len(), &flow, stats);
+            note(&mut self.scanned, self.observed.flows().len(), &flow, stats);
             self.observed.insert(flow);
         }
     }
@@ -74,7 +70,7 @@ impl Hooks {
     /// Takes in a flow that somebody else added or changed, ours or not.
     pub(super) fn changed(&mut self, flow: Flow, now: Instant) {
         self.overtake();
-        let same = self.observed.contains(&flow);
+        let same = self.observed.flows().contains(&flow);
         if !same && self.observed.remove(&flow.key) {
             self.lose(1, now);
         }
@@ -90,7 +86,7 @@ impl Hooks {
     }
 
     /// The switch has made these changes for us.
-    pub(super) fn applied<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
+    pub(super) fn applied<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
         self.overtake();
         for change in changes {
             match change {
@@ -113,7 +109,7 @@ impl Hooks {
 
     pub(super) fn reread(&mut self, flow: Flow, stats: &FlowStats) {
         if let Some(reread) = &mut self.reread {
-            note(&mut reread.counted, reread.found.len(), &flow, stats);
+            note(&mut reread.counted, reread.found.flows().len(), &flow, stats);
             reread.found.insert(flow);
         }
     }
@@ -125,11 +121,12 @@ impl Hooks {
         if overtaken {
             return None;
         }
-        let gone = self.observed.iter().filter(|flow| !found.contains(flow)).count();
+        let gone =
+            self.observed.flows().iter().filter(|flow| !found.flows().contains(flow)).count();
         if gone > 0 {
             self.lose(gone, now);
         }
-        self.observed = found;
+        self.observed.replace(found);
         Some(counted)
     }
 

@@ -111,6 +111,20 @@ fn removed(flow: Flow) -> FlowUpdate {
     FlowUpdate::Removed { flow, reason: RemovedReason::Delete, timeouts: Timeouts::default() }
 }
 
+/// Those of `wanted` that nothing delivers to.
+fn missing(switch: &Switch, wanted: &[OfPort]) -> BTreeSet<OfPort> {
+    let deliveries = switch.deliveries();
+    wanted.iter().copied().filter(|port| deliveries.to(*port).next().is_none()).collect()
+}
+
+fn follow(switch: &mut Switch, sink: Option<OfPort>, wanted: &[OfPort]) {
+    switch.follow(sink, &missing(switch, wanted));
+}
+
+fn tick(switch: &mut Switch, wanted: &[OfPort]) {
+    switch.handle_tick(&missing(switch, wanted));
+}
+
 /// A switch that has told these flows of ours.
 fn known(flows: &[Flow]) -> Switch {
     let mut switch = new(None);
@@ -118,7 +132,7 @@ fn known(flows: &[Flow]) -> Switch {
     read(&mut switch, Tag::Scan, flows);
     assert_eq!(tags(&mut switch), [Tag::Hooks]);
     initial(&mut switch, Tag::Hooks, flows);
-    switch.follow(None, []);
+    follow(&mut switch, None, &[]);
     assert!(switch.is_known() && switch.is_settled());
     switch
 }
@@ -133,7 +147,7 @@ fn polled(flows: &[Flow]) -> Switch {
     let requests = asked(&mut switch);
     assert!(matches!(requests[..], [(Tag::Hooks, MultipartRequest::FlowDesc(_))]), "{requests:?}");
     read(&mut switch, Tag::Hooks, flows);
-    switch.follow(None, []);
+    follow(&mut switch, None, &[]);
     assert!(switch.is_known() && switch.is_settled());
     switch
 }
@@ -171,7 +185,7 @@ fn all_flows_are_read_before_ours_are_watched() {
     assert!(!switch.is_known(), "what the monitor tells first is still to come");
 
     initial(&mut switch, Tag::Hooks, &[ours(2)]);
-    switch.follow(None, []);
+    follow(&mut switch, None, &[]);
     assert!(switch.is_known() && switch.is_settled());
     assert_eq!(observed(&switch), [2]);
 }
@@ -184,47 +198,47 @@ fn nothing_is_known_before_each_port_to_follow_has_been_asked_for() {
     asked(&mut switch);
     initial(&mut switch, Tag::Hooks, &[ours(2)]);
     for port in [2, 3] {
-        switch.follow(None, [OfPort(2), OfPort(3)]);
+        follow(&mut switch, None, &[OfPort(2), OfPort(3)]);
         assert!(!switch.is_known(), "port {port} is still to be asked for");
         assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(port))]);
         initial(&mut switch, Tag::Probe(OfPort(port)), &[]);
     }
-    switch.follow(None, [OfPort(2), OfPort(3)]);
+    follow(&mut switch, None, &[OfPort(2), OfPort(3)]);
     assert!(switch.is_known());
 }
 
 #[test]
 fn the_table_in_which_a_probed_port_is_delivered_to_is_watched_for_all() {
     let mut switch = known(&[]);
-    switch.follow(Some(NIC), [OfPort(2), OfPort(3)]);
+    follow(&mut switch, Some(NIC), &[OfPort(2), OfPort(3)]);
     assert_eq!(tags(&mut switch), [Tag::Guard, Tag::Probe(OfPort(2))]);
     initial(&mut switch, Tag::Guard, &[]);
     initial(&mut switch, Tag::Probe(OfPort(2)), &[delivery(65, 2)]);
     assert_eq!(tags(&mut switch), [Tag::Table(TableId(65))]);
     initial(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2), delivery(65, 3)]);
-    assert_eq!(switch.deliveries().to(OfPort(3)).len(), 1);
+    assert_eq!(switch.deliveries().to(OfPort(3)).count(), 1);
     assert_eq!(asked(&mut switch), [], "the table is watched already");
 
-    switch.follow(Some(NIC), [OfPort(2), OfPort(3)]);
+    follow(&mut switch, Some(NIC), &[OfPort(2), OfPort(3)]);
     let requests = asked(&mut switch);
     let [(Tag::Probe(OfPort::ANY), request)] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(monitors(request), [FlowMonitorRequest::delete(3)], "the probe has done its work");
 
     update(&mut switch, removed(delivery(65, 3)));
-    assert_eq!(switch.deliveries().to(OfPort(3)), []);
+    assert_eq!(switch.deliveries().to(OfPort(3)).count(), 0);
     update(&mut switch, added(delivery(65, 4)));
-    assert_eq!(switch.deliveries().to(OfPort(4)).len(), 1);
+    assert_eq!(switch.deliveries().to(OfPort(4)).count(), 1);
 }
 
 #[test]
 fn a_port_that_is_never_delivered_to_does_not_hide_the_others() {
     let mut switch = known(&[]);
     let wanted = [OfPort(2), OfPort(3), OfPort(4)];
-    switch.follow(None, wanted);
+    follow(&mut switch, None, &wanted);
     let mut probed = vec![switch.delivery.probed()];
     for _ in 0..3 {
-        switch.handle_tick(wanted);
-        switch.follow(None, wanted);
+        tick(&mut switch, &wanted);
+        follow(&mut switch, None, &wanted);
         probed.push(switch.delivery.probed());
     }
     assert_eq!(probed, [2, 3, 4, 2].map(|port| Some(OfPort(port))));
@@ -246,7 +260,7 @@ fn a_flow_of_ours_that_somebody_removes_is_lost_once() {
 #[test]
 fn what_we_removed_ourselves_is_no_loss() {
     let mut switch = known(&[ours(2)]);
-    switch.applied([Change::Delete(&ours(2).key, ours(2).cookie), Change::Install(&ours(3))]);
+    switch.applied(&[Change::Delete(ours(2).key, ours(2).cookie), Change::Install(ours(3))]);
     assert_eq!(observed(&switch), [3]);
     update(&mut switch, removed(ours(2)));
     assert_eq!(switch.loss(), None);
@@ -287,7 +301,7 @@ fn a_reading_that_a_change_overtakes_is_repeated() {
     let mut switch = known(&[ours(2)]);
     switch.reread();
     assert_eq!(tags(&mut switch), [Tag::Reread]);
-    switch.applied([Change::Install(&ours(3))]);
+    switch.applied(&[Change::Install(ours(3))]);
     read(&mut switch, Tag::Reread, &[ours(2)]);
     assert_eq!(observed(&switch), [2, 3], "it was read before flow 3 came");
     assert_eq!(switch.loss(), None);
@@ -341,7 +355,7 @@ fn without_flow_monitors_ours_are_read_at_each_tick() {
     let mut switch = polled(&[ours(2)]);
     assert_eq!(switch.watching(), Watching::Polling);
     assert_eq!(observed(&switch), [2]);
-    switch.handle_tick([]);
+    tick(&mut switch, &[]);
     assert_eq!(tags(&mut switch), [Tag::Reread]);
     read(&mut switch, Tag::Reread, &[]);
     assert_eq!(observed(&switch), Vec::<u32>::new());
@@ -351,19 +365,19 @@ fn without_flow_monitors_ours_are_read_at_each_tick() {
 #[test]
 fn without_flow_monitors_a_delivery_that_is_gone_is_forgotten_at_the_next_tick() {
     let mut switch = polled(&[]);
-    switch.follow(Some(NIC), [OfPort(2)]);
+    follow(&mut switch, Some(NIC), &[OfPort(2)]);
     assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(2))], "no monitor for the guard");
     read(&mut switch, Tag::Probe(OfPort(2)), &[delivery(65, 2)]);
     assert_eq!(tags(&mut switch), [Tag::Table(TableId(65))]);
     read(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2), delivery(65, 3)]);
-    assert_eq!(switch.deliveries().to(OfPort(3)).len(), 1);
+    assert_eq!(switch.deliveries().to(OfPort(3)).count(), 1);
 
-    switch.handle_tick([OfPort(2)]);
+    tick(&mut switch, &[OfPort(2)]);
     assert_eq!(tags(&mut switch), [Tag::Reread, Tag::Table(TableId(65))]);
     read(&mut switch, Tag::Reread, &[]);
     read(&mut switch, Tag::Table(TableId(65)), &[delivery(65, 2)]);
-    assert_eq!(switch.deliveries().to(OfPort(2)).len(), 1);
-    assert_eq!(switch.deliveries().to(OfPort(3)), []);
+    assert_eq!(switch.deliveries().to(OfPort(2)).count(), 1);
+    assert_eq!(switch.deliveries().to(OfPort(3)).count(), 0);
 }
 
 #[test]
@@ -402,7 +416,7 @@ fn bits_asked_for_that_are_taken_are_named_and_none_are_used() {
         ["other flows use bits 5 (copied) and 4 (delivered) of reg10 (of that register they use \
           0x00000010): choose others with --marker-bits, or auto"]
     );
-    switch.follow(None, []);
+    follow(&mut switch, None, &[]);
     assert!(switch.is_known(), "flows left by another agent can be removed");
     assert_eq!(observed(&switch), [2]);
 }

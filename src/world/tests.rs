@@ -1,4 +1,8 @@
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use flows::{
     model::{Cookie, Field, Flow, FlowKey, Match, MatchField, Purpose, TableId},
@@ -6,12 +10,14 @@ use flows::{
 };
 
 use kube::runtime::watcher;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
     cluster::{MIRROR_ANNOTATION, PodMeta, Source},
     openflow::session::Event,
-    ovsdb::{Bridge, ConnectionError, Interface, Ofport, Port, Uuid},
+    ovsdb::{Bridge, ConnectionError, Interface, Ofport, Port, Snapshot, Uuid},
+    pods::Pod,
     selection::NamespaceRule,
     switch::Tag,
 };
@@ -106,8 +112,14 @@ fn settle(world: &mut World) {
     world.follow();
 }
 
-fn purposes(plan: &Plan) -> Vec<(Purpose, OfPort)> {
-    plan.flows.iter().filter_map(|flow| flow.cookie.purpose()).collect()
+fn purposes(plan: &Plan) -> BTreeSet<(Purpose, OfPort)> {
+    plan.flows.cookies().filter_map(Cookie::purpose).collect()
+}
+
+/// The flows of the plan, by their purpose, once all that changed is taken in.
+fn planned(world: &mut World) -> Option<BTreeSet<(Purpose, OfPort)>> {
+    world.follow();
+    world.plan().map(purposes)
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn nothing_is_planned_until_every_source_is_known() {
             3 => world.set_switch(fresh_switch()),
             _ => world.set_switch(known_switch()),
         }
-        assert_eq!(world.plan().map(|plan| plan.flows), None, "without source {missing}");
+        assert_eq!(planned(&mut world), None, "without source {missing}");
     }
     let mut world = world(true);
     world.set_ovsdb(database(&[2]));
@@ -135,8 +147,8 @@ fn nothing_is_planned_until_every_source_is_known() {
     assert!(world.plan().is_none(), "nobody knows yet what is delivered to the port");
     settle(&mut world);
     let plan = world.plan().unwrap();
-    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
-    assert_eq!(plan.rejected.len(), 1, "nothing is known to deliver to the port");
+    assert_eq!(purposes(plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());
+    assert_eq!(plan.rejected().count(), 1, "nothing is known to deliver to the port");
 }
 
 #[test]
@@ -147,10 +159,10 @@ fn without_a_mirror_port_no_flow_is_wanted_any_more() {
     world.set_switch(known_switch());
     settle(&mut world);
     world.set_sink(sink(None));
-    let plan = world.plan().unwrap();
-    assert_eq!((plan.flows, plan.rejected), (vec![], vec![]));
-    let observed = world.switch().unwrap().observed();
-    assert_eq!(flows::diff::diff(&[], observed).len(), 1, "what is there is deleted");
+    assert_eq!(planned(&mut world), Some([].into()));
+    assert_eq!(world.plan().unwrap().rejected().count(), 0);
+    let changes = world.changes().unwrap();
+    assert!(matches!(changes[..], [Change::Delete(..)]), "what is there is deleted: {changes:?}");
 }
 
 #[test]
@@ -164,14 +176,14 @@ fn while_nobody_listens_only_the_mirror_port_is_guarded_and_all_is_ready_for_who
     settle(&mut world);
     assert!(world.plan().is_none(), "what a former agent installed stays until it is known");
     world.set_audience(audience(Some(false)));
-    let paused = world.plan().unwrap();
-    assert_eq!(purposes(&paused), [(Purpose::Guard, NIC)]);
-    assert_eq!((paused.rejected.len(), world.mirrored_pods()), (1, 1), "it is told all the same");
-    world.follow();
+    assert_eq!(planned(&mut world), Some([(Purpose::Guard, NIC)].into()));
+    let rejected = world.plan().unwrap().rejected().count();
+    assert_eq!((rejected, world.mirrored_pods()), (1, 1), "it is told all the same");
     assert!(world.switch().unwrap().is_settled(), "nothing is to be asked that was not");
     world.set_audience(audience(Some(true)));
+    world.follow();
     let plan = world.plan().unwrap();
-    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
+    assert_eq!(purposes(plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());
 }
 
 #[test]
@@ -181,9 +193,9 @@ fn while_the_database_is_away_its_last_known_state_counts() {
     world.set_sink(sink(Some(NIC)));
     world.set_switch(known_switch());
     settle(&mut world);
-    let before = world.plan().unwrap().flows;
+    let before = planned(&mut world);
     world.set_ovsdb(away(&database(&[2])));
-    assert_eq!(world.plan().unwrap().flows, before);
+    assert_eq!(planned(&mut world), before);
     assert_eq!(world.problems(), ["OVSDB: the server closed the connection"]);
 }
 
@@ -293,7 +305,7 @@ fn nothing_is_planned_until_the_api_server_has_told_all() {
     assert!(world.plan().is_none(), "its flow for deliveries would be taken for needless");
     settle(&mut world);
     let plan = world.plan().unwrap();
-    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
+    assert_eq!(purposes(plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());
     assert_eq!(world.problems(), [""; 0]);
 }
 
@@ -305,12 +317,141 @@ fn while_the_api_server_is_away_its_last_word_counts_and_is_no_reason_to_be_unre
     world.set_switch(known_switch());
     listed(&mut world);
     settle(&mut world);
-    let before = world.plan().unwrap().flows;
+    let before = planned(&mut world);
     world.hear(News::Failed(Source::Pods, "it went".to_owned()));
     world.hear(News::Pods(watcher::Event::Init));
-    assert_eq!(world.plan().unwrap().flows, before);
+    assert_eq!(planned(&mut world), before);
     assert_eq!((world.problems(), world.remarks().len()), (vec![], 1));
     assert!(world.remarks()[0].contains("no answer about Pods: it went"), "{:?}", world.remarks());
     world.hear(News::Answered(Source::Pods));
     assert_eq!(world.remarks(), [""; 0]);
+}
+
+/// Something that happens on a node with four ports and as many Pods.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// These ports are on the bridge, each with a number and the Pod that it says it is of.
+    Ports(Vec<(u8, u16, u8, bool)>),
+    /// A Pod is there with this annotation, perhaps with a virtual machine that has the name of another.
+    Pod(u8, &'static str, Option<u8>),
+    NoPod(u8),
+    Namespace(&'static str),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let mark = || prop::sample::select(vec!["true", "false", "", "?"]);
+    let port = (0_u8..4, 1_u16..5, 0_u8..4, any::<bool>());
+    let happening = prop_oneof![
+        3 => prop::collection::vec(port, 0..5).prop_map(Happening::Ports),
+        3 => (0_u8..4, mark(), prop::option::weighted(0.3, 0_u8..4))
+            .prop_map(|(pod, mark, machine)| Happening::Pod(pod, mark, machine)),
+        1 => (0_u8..4).prop_map(Happening::NoPod),
+        1 => mark().prop_map(Happening::Namespace),
+    ];
+    prop::collection::vec(happening, 1..20)
+}
+
+fn rows(ports: &[(u8, u16, u8, bool)]) -> ovsdb::State {
+    let mut ports = ports.to_vec();
+    ports.sort_unstable();
+    ports.dedup_by_key(|(name, ..)| *name);
+    let uuid = |kind: u128, name: u8| Uuid::from_u128(kind << 64 | u128::from(name));
+    let interfaces = ports.iter().map(|(name, ofport, pod, installed)| Interface {
+        uuid: uuid(1, *name),
+        name: format!("p{name}"),
+        ofport: Ofport::Number(*ofport),
+        mtu: Some(1400 + u32::from(*ofport)),
+        external_ids: [
+            ("iface-id".to_owned(), format!("pod{pod}.shop")),
+            ("ovn-installed".to_owned(), installed.to_string()),
+        ]
+        .into(),
+        ..Interface::default()
+    });
+    let rows = ports.iter().map(|(name, ..)| Port {
+        uuid: uuid(2, *name),
+        name: format!("p{name}"),
+        interfaces: BTreeSet::from([uuid(1, *name)]),
+        ..Port::default()
+    });
+    let bridge = Bridge {
+        uuid: uuid(3, 0),
+        name: "br-int".to_owned(),
+        ports: ports.iter().map(|(name, ..)| uuid(2, *name)).collect(),
+        ..Bridge::default()
+    };
+    ovsdb::State {
+        connection: ovsdb::Connection::Synced,
+        snapshot: Snapshot::from_rows([bridge], rows, interfaces, []),
+    }
+}
+
+proptest! {
+    /// Whatever happened, what is known in the end follows from how things are, and not from how they came about.
+    #[test]
+    fn the_world_does_not_depend_on_how_it_came_about(happenings in happenings()) {
+        let fresh = || {
+            let mut world = World::new(wish(false), Some(Cluster::new()));
+            world.set_sink(sink(Some(NIC)));
+            world.set_switch(known_switch());
+            world
+        };
+        let listing = |world: &mut World, pods: &BTreeMap<Pod, PodMeta>, namespace: &'static str| {
+            let marks = crate::cluster::Marks::read([(MIRROR_ANNOTATION, namespace)]);
+            world.hear(News::Pods(watcher::Event::Init));
+            for (pod, meta) in pods {
+                world.hear(News::Pods(watcher::Event::InitApply((pod.clone(), meta.clone()))));
+            }
+            world.hear(News::Pods(watcher::Event::InitDone));
+            world.hear(News::Namespaces(watcher::Event::Init));
+            world.hear(News::Namespaces(watcher::Event::InitApply(("shop".into(), marks))));
+            world.hear(News::Namespaces(watcher::Event::InitDone));
+        };
+        let (mut pods, mut namespace, mut database) = (BTreeMap::new(), "", rows(&[]));
+        let mut world = fresh();
+        world.set_ovsdb(database.clone());
+        listing(&mut world, &pods, namespace);
+        for happening in happenings {
+            match happening {
+                Happening::Ports(ports) => {
+                    database = rows(&ports);
+                    world.set_ovsdb(database.clone());
+                }
+                Happening::Pod(number, mark, machine) => {
+                    let pod = Pod::new("shop", &format!("pod{number}"));
+                    let meta = PodMeta {
+                        uid: format!("uid{number}").into(),
+                        marks: crate::cluster::Marks::read([(MIRROR_ANNOTATION, mark)]),
+                        virtual_machine: machine.map(|machine| format!("pod{machine}").into()),
+                    };
+                    pods.insert(pod.clone(), meta.clone());
+                    world.hear(News::Pods(watcher::Event::Apply((pod, meta))));
+                }
+                Happening::NoPod(number) => {
+                    let pod = Pod::new("shop", &format!("pod{number}"));
+                    pods.remove(&pod);
+                    world.hear(News::Pods(watcher::Event::Delete((pod, PodMeta::default()))));
+                }
+                Happening::Namespace(mark) => {
+                    namespace = mark;
+                    let marks = crate::cluster::Marks::read([(MIRROR_ANNOTATION, mark)]);
+                    world.hear(News::Namespaces(watcher::Event::Apply(("shop".into(), marks))));
+                }
+            }
+            settle(&mut world);
+            let mut anew = fresh();
+            anew.set_ovsdb(database.clone());
+            listing(&mut anew, &pods, namespace);
+            while anew.plan().is_none() {
+                // Each port that nothing delivers to is asked for.
+                settle(&mut anew);
+            }
+            prop_assert_eq!(world.pods().collect::<Vec<_>>(), anew.pods().collect::<Vec<_>>());
+            prop_assert_eq!(world.mirrored_pods(), anew.mirrored_pods());
+            prop_assert_eq!(world.demand().mtu, anew.demand().mtu);
+            prop_assert_eq!(world.plan().cloned(), anew.plan().cloned());
+            prop_assert_eq!(world.changes().map(|changes| changes.len()), anew.changes().map(|changes| changes.len()));
+            prop_assert_eq!(world.reports(), anew.reports());
+        }
+    }
 }

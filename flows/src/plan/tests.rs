@@ -1,4 +1,14 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::{
+    delivery::Deliveries,
+    diff::{Changed, diff},
+    model::FlowSet,
+    tap::{Portion, Select, Tap},
+};
 
 const NIC: OfPort = OfPort(9);
 
@@ -21,23 +31,33 @@ fn delivery_flow(table: u8, outport: u128, actions: Vec<Action>) -> Flow {
 
 fn deliveries(flows: &[Flow]) -> Deliveries {
     let mut deliveries = Deliveries::default();
-    flows.iter().for_each(|flow| assert!(deliveries.insert(flow)));
+    flows.iter().for_each(|flow| deliveries.insert(flow));
     deliveries
 }
 
-fn planned(taps: &[Tap], deliveries: &Deliveries) -> Plan {
-    plan(&Input { taps, sinks: &[NIC], deliveries, marker: MarkerBits::default() })
+fn base() -> Base {
+    Base { sinks: vec![NIC], marker: Some(MarkerBits::default()), withheld: Withheld::Nothing }
 }
 
-fn purposes(plan: &Plan) -> Vec<(Purpose, OfPort)> {
-    plan.flows.iter().map(|flow| flow.cookie.purpose().expect("ours")).collect()
+fn planned(taps: &[Tap], deliveries: &Deliveries) -> Plan {
+    let mut planner = Planner::default();
+    for name in taps.iter().map(|tap| &tap.port).collect::<BTreeSet<_>>() {
+        let taps = taps.iter().filter(|tap| tap.port == *name);
+        planner.set_taps(name, taps.cloned().collect());
+    }
+    planner.settle(base(), deliveries, []);
+    planner.plan().clone()
+}
+
+fn purposes(plan: &Plan) -> BTreeSet<(Purpose, OfPort)> {
+    plan.flows.cookies().map(|cookie| cookie.purpose().expect("ours")).collect()
 }
 
 #[test]
 fn without_taps_only_the_mirror_port_is_guarded() {
     let plan = planned(&[], &Deliveries::default());
-    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC)]);
-    assert_eq!(plan.flows[0].actions().count(), 0, "drops");
+    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC)].into());
+    assert!(plan.flows.iter().all(|flow| flow.actions().count() == 0), "drops");
 }
 
 #[test]
@@ -49,7 +69,7 @@ fn a_port_has_a_flow_for_each_direction_and_each_delivery_table_three() {
     let taps =
         [2, 3].map(|n| Direction::BOTH.map(|direction| tap(&format!("pod{n}"), n, direction)));
     let plan = planned(taps.as_flattened(), &found);
-    assert_eq!(plan.rejected, []);
+    assert_eq!(plan.rejected().count(), 0);
     assert_eq!(plan.flows.len(), 1 + 2 * 2 + 2 * 3);
     for table in [65, 89] {
         let in_table = plan.flows.iter().filter(|flow| flow.key.table == TableId(table));
@@ -61,15 +81,13 @@ fn a_port_has_a_flow_for_each_direction_and_each_delivery_table_three() {
 fn no_flow_outputs_to_anything_but_the_mirror_port() {
     let found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
     let plan = planned(&Direction::BOTH.map(|direction| tap("pod", 2, direction)), &found);
-    let outputs: Vec<_> = plan
-        .flows
-        .iter()
-        .flat_map(Flow::actions)
-        .filter_map(|action| match action {
+    let mut outputs = Vec::new();
+    for flow in plan.flows.iter() {
+        outputs.extend(flow.actions().filter_map(|action| match action {
             Action::Output { port, .. } => Some(*port),
             _ => None,
-        })
-        .collect();
+        }));
+    }
     assert_eq!(outputs, [NIC, NIC]);
 }
 
@@ -77,7 +95,8 @@ fn no_flow_outputs_to_anything_but_the_mirror_port() {
 fn every_flow_but_the_guard_hands_the_packet_back_to_its_table() {
     let found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
     let plan = planned(&Direction::BOTH.map(|direction| tap("pod", 2, direction)), &found);
-    for flow in &plan.flows[1..] {
+    let guards = |flow: &Flow| flow.cookie == Cookie::new(Purpose::Guard, NIC);
+    for flow in plan.flows.iter().filter(|flow| !guards(flow)) {
         assert_eq!(flow.actions().last(), Some(&Action::resubmit(flow.key.table)));
     }
 }
@@ -97,39 +116,46 @@ fn what_can_not_be_served_is_told_and_the_rest_is() {
     ];
     let plan = planned(&taps, &found);
     let reasons: Vec<_> =
-        plan.rejected.iter().map(|rejected| (&*rejected.port, rejected.reason.name())).collect();
+        plan.rejected().map(|rejected| (&*rejected.port, rejected.reason.name())).collect();
     assert_eq!(
         reasons,
         [
-            ("new", "no_ofport"),
             ("controller", "reserved_ofport"),
             ("mirror0", "is_sink"),
+            ("new", "no_ofport"),
             ("parent", "rewriting_delivery"),
             ("stale", "shared_ofport"),
             ("unbound", "no_delivery"),
         ]
     );
-    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))]);
-}
-
-#[test]
-fn no_two_flows_have_the_same_key() {
-    let found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
-    let twice = [tap("pod", 2, Direction::ToPod), tap("pod", 2, Direction::ToPod)];
-    let plan = planned(&twice, &found);
-    let keys: HashSet<_> = plan.flows.iter().map(|flow| &flow.key).collect();
-    assert_eq!(keys.len(), plan.flows.len());
+    assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());
 }
 
 #[test]
 fn a_delivery_moves_with_its_flow() {
-    let mut found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
-    assert!(found.insert(&delivery_flow(65, 3, vec![Action::output(OfPort(5))])));
-    assert_eq!(found.to(OfPort(2)), []);
-    assert_eq!(found.to(OfPort(5)).len(), 1);
-    assert!(!found.insert(&delivery_flow(65, 3, vec![Action::output(OfPort(5))])), "nothing new");
-    assert!(found.insert(&delivery_flow(65, 3, vec![])), "it drops now");
-    assert_eq!(found.to(OfPort(5)), []);
+    let to = |port| delivery_flow(65, 3, vec![Action::output(OfPort(port))]);
+    let mut found = deliveries(&[to(2)]);
+    found.take_changed();
+    found.insert(&to(5));
+    assert_eq!((found.to(OfPort(2)).count(), found.to(OfPort(5)).count()), (0, 1));
+    assert_eq!(found.take_changed(), [OfPort(2), OfPort(5)].into());
+    found.insert(&to(5));
+    assert_eq!(found.take_changed(), [].into(), "nothing new");
+    found.insert(&delivery_flow(65, 3, vec![]));
+    assert_eq!(found.to(OfPort(5)).count(), 0, "it drops now");
+}
+
+#[test]
+fn of_deliveries_of_the_same_packets_the_highest_counts() {
+    let mut high = delivery_flow(65, 3, vec![Action::output(OfPort(5))]);
+    high.key.priority = 150;
+    let mut found =
+        deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))]), high.clone()]);
+    assert_eq!((found.to(OfPort(2)).count(), found.to(OfPort(5)).count()), (0, 1));
+    found.take_changed();
+    found.remove(&high.key);
+    assert_eq!((found.to(OfPort(2)).count(), found.to(OfPort(5)).count()), (1, 0));
+    assert_eq!(found.take_changed(), [OfPort(2), OfPort(5)].into());
 }
 
 #[test]
@@ -138,7 +164,7 @@ fn neither_a_flow_of_ours_nor_one_for_some_packets_only_is_a_delivery() {
         &[tap("pod", 2, Direction::ToPod)],
         &deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]),
     );
-    assert!(ours.flows.iter().all(|flow| Delivery::of(flow).is_none()));
+    assert!(ours.flows.iter().all(|flow| Delivery::of(&flow).is_none()));
     let mut narrow = delivery_flow(65, 3, vec![Action::output(OfPort(2))]);
     narrow.key.matching = narrow
         .key
@@ -149,4 +175,92 @@ fn neither_a_flow_of_ours_nor_one_for_some_packets_only_is_a_delivery() {
         .chain([MatchField::exact(Field::IN_PORT, 1)])
         .collect();
     assert_eq!(Delivery::of(&narrow), None);
+}
+
+/// Something that happens to a small bridge.
+#[derive(Clone, Debug)]
+enum Step {
+    Taps { name: u8, number: Option<u32>, directions: Vec<Direction> },
+    Delivery { outport: u128, priority: u16, to: u32, rewrites: bool },
+    NoDelivery { outport: u128, priority: u16 },
+    Base(Base),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let directions = prop::sample::subsequence(Direction::BOTH.to_vec(), 0..=2);
+    let number = prop::option::weighted(0.9, 1_u32..5);
+    let priority = || prop::sample::select(vec![100_u16, 150]);
+    let sinks = prop::sample::subsequence(vec![NIC, OfPort(4)], 0..=2);
+    let marker = prop::option::weighted(0.8, Just(MarkerBits::default()));
+    let withheld = prop_oneof![
+        3 => Just(Withheld::Nothing),
+        1 => Just(Withheld::Hooks),
+        1 => prop::collection::btree_set((1_u32..5).prop_map(OfPort), 0..3)
+            .prop_map(|ports| Withheld::Ports(ports.into())),
+    ];
+    let step = prop_oneof![
+        4 => (0_u8..4, number, directions)
+            .prop_map(|(name, number, directions)| Step::Taps { name, number, directions }),
+        4 => (0_u128..3, priority(), 1_u32..5, prop::bool::weighted(0.2)).prop_map(
+            |(outport, priority, to, rewrites)| Step::Delivery { outport, priority, to, rewrites }
+        ),
+        2 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::NoDelivery { outport, priority }),
+        1 => (sinks, marker, withheld)
+            .prop_map(|(sinks, marker, withheld)| Step::Base(Base { sinks, marker, withheld })),
+    ];
+    prop::collection::vec(step, 1..30)
+}
+
+proptest! {
+    /// However the facts came about, the plan is what follows from them, and what is told to have changed is all that
+    /// did.
+    #[test]
+    fn the_plan_does_not_depend_on_how_it_came_about(steps in steps()) {
+        let (mut planner, mut base, mut found) = (Planner::default(), base(), Deliveries::default());
+        let mut all_taps = std::collections::BTreeMap::<Arc<str>, Vec<Tap>>::new();
+        let mut followed = FlowSet::default();
+        for step in steps {
+            match step {
+                Step::Taps { name, number, directions } => {
+                    let name: Arc<str> = format!("pod{name}").into();
+                    let tap = |direction| Tap {
+                        ofport: number.map(OfPort), ..tap(&name, 0, direction)
+                    };
+                    let taps: Vec<_> = directions.into_iter().map(tap).collect();
+                    planner.set_taps(&name, taps.clone());
+                    all_taps.insert(name, taps);
+                }
+                Step::Delivery { outport, priority, to, rewrites } => {
+                    let vlan = rewrites.then(|| Action::Raw(Box::new([0, 17, 0, 8, 0x81, 0, 0, 0])));
+                    let actions = vlan.into_iter().chain([Action::output(OfPort(to))]).collect();
+                    let mut flow = delivery_flow(65 + (outport % 2) as u8, outport, actions);
+                    flow.key.priority = priority;
+                    found.insert(&flow);
+                }
+                Step::NoDelivery { outport, priority } => {
+                    let mut flow = delivery_flow(65 + (outport % 2) as u8, outport, vec![]);
+                    flow.key.priority = priority;
+                    found.remove(&flow.key);
+                }
+                Step::Base(changed) => base = changed,
+            }
+            let delivered = found.take_changed();
+            planner.settle(base.clone(), &found, delivered);
+            let mut anew = Planner::default();
+            all_taps.iter().for_each(|(name, taps)| anew.set_taps(name, taps.clone()));
+            anew.settle(base.clone(), &found, []);
+            prop_assert_eq!(planner.plan(), anew.plan());
+            prop_assert_eq!(planner.undelivered(), anew.undelivered());
+            prop_assert_eq!(planner.hooked(), anew.hooked());
+            if let Changed::Keys(keys) = planner.take_changed() {
+                let flows = &planner.plan().flows;
+                let unsaid = diff(flows, &followed).into_iter().filter(|change| match change {
+                    crate::diff::Change::Delete(key, _) => !keys.contains(key),
+                    crate::diff::Change::Install(flow) => !keys.contains(&flow.key),
+                });
+                prop_assert_eq!(unsaid.count(), 0);
+            }
+            followed = planner.plan().flows.clone();
+        }
+    }
 }

@@ -47,7 +47,6 @@ impl Report {
             settings: seen.settings(),
             world,
             sink: seen.facts(),
-            plan: seen.plan.as_ref(),
             difference: difference.as_ref(),
             kubernetes: world.cluster().is_some_and(Cluster::is_known),
         };

@@ -80,7 +80,7 @@ fn a_change_leaves_all_other_rows_shared() {
     let before = replica.snapshot();
     replica.take(interface(22, json!({"insert": {"name": "pod2"}}))).unwrap();
     let after = replica.snapshot();
-    assert!(Arc::ptr_eq(&before.ports, &after.ports));
+    assert!(before.ports.ptr_eq(&after.ports));
     assert!(Arc::ptr_eq(&before.interfaces[&uuid(21)], &after.interfaces[&uuid(21)]));
     assert_eq!(before.interfaces.len(), 1);
 }

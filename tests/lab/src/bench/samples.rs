@@ -41,7 +41,12 @@ impl Measure {
     }
 
     fn row(&self) -> String {
-        let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        let show = |value: Option<f64>| {
+            value.map_or("-".to_owned(), |value| match value {
+                0.0..0.1 => format!("{value:.4}"),
+                _ => format!("{value:.2}"),
+            })
+        };
         let median = self.quantile(0.5);
         let [most, nearly_all, all] = match self.samples.len() {
             0 | 1 => [(); 3].map(|()| String::new()),
