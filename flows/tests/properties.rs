@@ -15,6 +15,7 @@ use flows::ofp::{
     FlowUpdate, MAX_BODY, MAX_DEPTH, Message, MonitorFlags, MultipartReply, MultipartRequest,
     OfpError, PortConfig, PortDesc, PortName, PortState, PortStats, Problem, Timeouts, Versions,
 };
+use proptest::array::uniform8;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -168,10 +169,12 @@ fn port_desc() -> impl Strategy<Value = PortDesc> {
 }
 
 fn port_stats() -> impl Strategy<Value = PortStats> {
-    (any::<(u32, bool, u32, [u64; 8])>(), 0..1_000_000_000_u32, vec(any::<u8>(), 0..40)).prop_map(
-        |((port, known, seconds, n), nanoseconds, properties)| PortStats {
+    let duration = option::of((any::<u32>(), 0..1_000_000_000_u32));
+    let counters = uniform8(option::of(0..u64::MAX));
+    (any::<u32>(), duration, counters, vec(any::<u8>(), 0..40)).prop_map(
+        |(port, duration, n, properties)| PortStats {
             port: OfPort(port),
-            duration: known.then(|| Duration::new(seconds.into(), nanoseconds)),
+            duration: duration.map(|(seconds, nanos)| Duration::new(seconds.into(), nanos)),
             rx_packets: n[0],
             tx_packets: n[1],
             rx_bytes: n[2],

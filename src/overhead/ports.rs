@@ -9,16 +9,27 @@ use flows::{model::OfPort, ofp::PortStats};
 
 /// How much younger than expected a port may look: the switch tells its age by another clock.
 const SLACK: Duration = Duration::from_secs(1);
-/// What the switch tells instead of a figure that it doesn't know.
-const UNKNOWN: u64 = u64::MAX;
 /// The most ports that a switch can have.
 const MOST: usize = 0x1_0000;
 
 /// The ports as read last.
 #[derive(Debug, Default)]
 pub struct Ports {
-    last: Option<(Instant, HashMap<OfPort, PortStats>)>,
-    coming: HashMap<OfPort, PortStats>,
+    last: Option<(Instant, HashMap<OfPort, Count>)>,
+    coming: HashMap<OfPort, Count>,
+}
+
+/// What a port has counted.
+#[derive(Debug)]
+struct Count {
+    /// Packets that came in.
+    packets: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// Packets that went out, or were meant to.
+    sent: u64,
+    /// How long the port has been there, if the switch knows.
+    age: Option<Duration>,
 }
 
 /// What passed between two readings.
@@ -38,8 +49,10 @@ impl Ports {
     /// Takes in a part of a reading.
     pub fn hear(&mut self, stats: Vec<PortStats>) {
         for stats in stats {
-            if self.coming.len() < MOST && ![stats.rx_packets, stats.rx_bytes].contains(&UNKNOWN) {
-                self.coming.insert(stats.port, stats);
+            if self.coming.len() < MOST
+                && let Some(count) = Count::of(&stats)
+            {
+                self.coming.insert(stats.port, count);
             }
         }
     }
@@ -51,16 +64,17 @@ impl Ports {
         let mut passed = Passed::default();
         if let Some((then, last)) = &self.last {
             let elapsed = now.saturating_duration_since(*then);
-            let pairs = read.iter().filter_map(|(port, stats)| Some((last.get(port)?, stats)));
+            let pairs = read.iter().filter_map(|(port, now)| Some((port, last.get(port)?, now)));
             let lasting: Vec<_> =
-                pairs.filter(|(before, stats)| lasts(before, stats, elapsed)).collect();
+                pairs.filter(|(_, before, now)| now.follows(before, elapsed)).collect();
             passed.same = lasting.len() == last.len() && last.len() == read.len();
-            for (before, stats) in lasting {
-                if Some(stats.port) == sink {
-                    passed.copies = sent(stats) - sent(before);
+            for (port, before, now) in lasting {
+                if Some(*port) == sink {
+                    passed.copies = now.sent - before.sent;
                 } else {
-                    passed.packets += stats.rx_packets - before.rx_packets;
-                    passed.bytes += stats.rx_bytes - before.rx_bytes;
+                    let (packets, bytes) = (now.packets - before.packets, now.bytes - before.bytes);
+                    passed.packets = passed.packets.saturating_add(packets);
+                    passed.bytes = passed.bytes.saturating_add(bytes);
                 }
             }
         }
@@ -74,21 +88,28 @@ impl Ports {
     }
 }
 
-/// Whether it is the same port, which counted all the while.
-fn lasts(before: &PortStats, now: &PortStats, elapsed: Duration) -> bool {
-    let aged = match (before.duration, now.duration) {
-        (Some(before), Some(now)) => now + SLACK >= before + elapsed,
-        _ => true,
-    };
-    aged && now.rx_packets >= before.rx_packets
-        && now.rx_bytes >= before.rx_bytes
-        && sent(now) >= sent(before)
-}
+impl Count {
+    /// None if the port doesn't count what comes in.
+    fn of(stats: &PortStats) -> Option<Self> {
+        let known = Option::unwrap_or_default;
+        Some(Self {
+            packets: stats.rx_packets?,
+            bytes: stats.rx_bytes?,
+            sent: known(stats.tx_packets).saturating_add(known(stats.tx_dropped)),
+            age: stats.duration,
+        })
+    }
 
-/// What went out by a port, or was meant to.
-fn sent(stats: &PortStats) -> u64 {
-    let known = |figure| if figure == UNKNOWN { 0 } else { figure };
-    known(stats.tx_packets).saturating_add(known(stats.tx_dropped))
+    /// Whether it is of the same port as `before`, which counted all the while.
+    fn follows(&self, before: &Self, elapsed: Duration) -> bool {
+        let aged = match (before.age, self.age) {
+            (Some(before), Some(now)) => now + SLACK >= before + elapsed,
+            _ => true,
+        };
+        aged && self.packets >= before.packets
+            && self.bytes >= before.bytes
+            && self.sent >= before.sent
+    }
 }
 
 #[cfg(test)]
@@ -99,14 +120,14 @@ mod tests {
         PortStats {
             port: OfPort(number),
             duration: Some(Duration::from_secs(age)),
-            rx_packets: rx,
-            tx_packets: tx,
-            rx_bytes: rx.saturating_mul(100),
-            tx_bytes: 0,
-            rx_dropped: 0,
-            tx_dropped: 0,
-            rx_errors: 0,
-            tx_errors: 0,
+            rx_packets: Some(rx),
+            tx_packets: Some(tx),
+            rx_bytes: Some(rx * 100),
+            tx_bytes: Some(0),
+            rx_dropped: Some(0),
+            tx_dropped: None,
+            rx_errors: None,
+            tx_errors: None,
             properties: Box::default(),
         }
     }
@@ -162,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_port_that_does_not_count_is_left_out() {
-        let dumb = port(2, 50, UNKNOWN, 0);
+        let dumb = PortStats { rx_packets: None, ..port(2, 50, 0, 0) };
         let passed = read(&[&[port(1, 50, 1, 0), dumb.clone()], &[port(1, 60, 3, 0), dumb]]);
         assert_eq!((passed[1].packets, passed[1].same), (2, true));
     }

@@ -57,14 +57,14 @@ impl World {
         let port = |port, rx_packets, tx_packets| PortStats {
             port,
             duration: Some(self.now.saturating_duration_since(self.start)),
-            rx_packets,
-            tx_packets,
-            rx_bytes: 100 * rx_packets,
-            tx_bytes: 0,
-            rx_dropped: 0,
-            tx_dropped: 0,
-            rx_errors: 0,
-            tx_errors: 0,
+            rx_packets: Some(rx_packets),
+            tx_packets: Some(tx_packets),
+            rx_bytes: Some(100 * rx_packets),
+            tx_bytes: None,
+            rx_dropped: None,
+            tx_dropped: None,
+            rx_errors: None,
+            tx_errors: None,
             properties: Box::default(),
         };
         let (packets, copies, busy) = self.counted;

@@ -70,8 +70,7 @@ impl Export {
             (&mut port.drops, &metrics.mirror_port_drops, stats.tx_dropped),
             (&mut port.errors, &metrics.mirror_port_errors, stats.tx_errors),
         ] {
-            // What Open vSwitch does not know of a port it tells as the highest number.
-            if now != u64::MAX {
+            if let Some(now) = now {
                 if is_another {
                     meter.restart();
                 }

@@ -128,7 +128,7 @@ impl From<PortReason> for u8 {
     }
 }
 
-/// `struct ofp_port_stats`; a counter that the port doesn't have is `u64::MAX`.
+/// `struct ofp_port_stats`. A counter is none if the port doesn't have it, which is told as the highest number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortStats {
     /// Which port.
@@ -136,21 +136,21 @@ pub struct PortStats {
     /// How long it has been there, if the switch knows.
     pub duration: Option<Duration>,
     /// Packets that came in by it.
-    pub rx_packets: u64,
+    pub rx_packets: Option<u64>,
     /// Packets that went out by it.
-    pub tx_packets: u64,
+    pub tx_packets: Option<u64>,
     /// Bytes that came in by it.
-    pub rx_bytes: u64,
+    pub rx_bytes: Option<u64>,
     /// Bytes that went out by it.
-    pub tx_bytes: u64,
+    pub tx_bytes: Option<u64>,
     /// Packets that were dropped when they came in.
-    pub rx_dropped: u64,
+    pub rx_dropped: Option<u64>,
     /// Packets that were dropped instead of going out.
-    pub tx_dropped: u64,
+    pub tx_dropped: Option<u64>,
     /// Errors when receiving.
-    pub rx_errors: u64,
+    pub rx_errors: Option<u64>,
     /// Errors when sending.
-    pub tx_errors: u64,
+    pub tx_errors: Option<u64>,
     /// `OFPPSPT_*` properties (kinds of errors) as they came.
     pub properties: Box<[u8]>,
 }
@@ -203,14 +203,14 @@ impl PortStats {
             } else {
                 Some(duration(&mut entry)?)
             },
-            rx_packets: entry.u64()?,
-            tx_packets: entry.u64()?,
-            rx_bytes: entry.u64()?,
-            tx_bytes: entry.u64()?,
-            rx_dropped: entry.u64()?,
-            tx_dropped: entry.u64()?,
-            rx_errors: entry.u64()?,
-            tx_errors: entry.u64()?,
+            rx_packets: counter(&mut entry)?,
+            tx_packets: counter(&mut entry)?,
+            rx_bytes: counter(&mut entry)?,
+            tx_bytes: counter(&mut entry)?,
+            rx_dropped: counter(&mut entry)?,
+            tx_dropped: counter(&mut entry)?,
+            rx_errors: counter(&mut entry)?,
+            tx_errors: counter(&mut entry)?,
             properties: entry.rest().into(),
         })
     }
@@ -233,9 +233,13 @@ impl PortStats {
             self.rx_errors,
             self.tx_errors,
         ] {
-            out.put_u64(counter);
+            out.put_u64(counter.unwrap_or(UNKNOWN));
         }
         out.put_slice(&self.properties);
         set_length(out, start, out.len() - start, "port statistics")
     }
+}
+
+fn counter(reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
+    Ok(Some(reader.u64()?).filter(|figure| *figure != UNKNOWN))
 }
