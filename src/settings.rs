@@ -1,6 +1,6 @@
 //! What is to be mirrored, and where the node's Open vSwitch is: the same for the agent and for those who look.
 
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf};
 
 use clap::ValueEnum;
 use flows::marker::MarkerBits;
@@ -8,6 +8,9 @@ use flows::marker::MarkerBits;
 use crate::{
     audience::Audience, cluster::Cluster, endpoint::Endpoint, selection::Wish, world::World,
 };
+
+/// Where the kernel tells the host's name.
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 /// One node's mirror.
 #[derive(Clone, Debug)]
@@ -66,4 +69,13 @@ impl Settings {
         world.set_audience(Audience::unknown(self.when));
         world
     }
+}
+
+/// The host's name, as the kernel tells it.
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn host_name() -> io::Result<String> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{HOSTNAME}: {error}"));
+    Ok(fs::read_to_string(HOSTNAME).map_err(named)?.trim().to_owned())
 }

@@ -1,19 +1,16 @@
 //! What the agent tells to those who ask.
 
-use std::{fs, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{Agent, TICK};
 use crate::{
     cluster::Cluster,
     inquiry::Question,
-    settings::PodSource,
+    settings::{PodSource, host_name},
     sink::Facts,
     status::{Difference, Status, View, live::Live},
     traffic::Series,
 };
-
-/// Where the kernel tells the host's name.
-const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 impl Agent {
     /// Answers with what is known now, and reads the counters, which are read more seldom while nobody asks: who asks
@@ -70,9 +67,7 @@ impl Agent {
     fn node_name(&self) -> Option<String> {
         match &self.settings.pods {
             PodSource::Kubernetes { node, .. } => Some(node.clone()),
-            PodSource::Ovsdb => {
-                fs::read_to_string(HOSTNAME).ok().map(|name| name.trim().to_owned())
-            }
+            PodSource::Ovsdb => host_name().ok(),
         }
     }
 }

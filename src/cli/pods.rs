@@ -1,14 +1,12 @@
 //! Flags that say which Pods are mirrored.
 
-use std::{collections::BTreeSet, env, fs};
+use std::{collections::BTreeSet, env};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::{kubernetes::client, selection::NamespaceRule, settings};
 
-/// Where the kernel tells the node's name.
-const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 /// What Kubernetes sets in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// The namespace of the cluster's own Pods.
@@ -89,8 +87,8 @@ impl Pods {
         if let Some(name) = &self.node_name {
             return Ok(name.clone());
         }
-        let name = fs::read_to_string(HOSTNAME).with_context(|| format!("reading {HOSTNAME}"))?;
-        subdomain(&name.trim().to_lowercase())
+        let name = settings::host_name().context("can't read the host's name")?;
+        subdomain(&name.to_lowercase())
             .map_err(anyhow::Error::msg)
             .context("the host's name can't be that of a node; say --node-name")
     }
