@@ -171,7 +171,8 @@ impl Ledger {
                 continue;
             };
             // One that is younger than it was, or has counted less, is another flow.
-            let is_another = counters.packets < account.booked.packets || age < account.age;
+            let is_younger = age.zip(account.age).is_some_and(|(now, before)| now < before);
+            let is_another = is_younger || counters.packets < account.booked.packets;
             let before = if is_another { FlowCounters::default() } else { account.booked };
             // What it has counted up to now was its former owner's.
             let former = std::mem::replace(&mut account.owner, owner);
@@ -188,9 +189,13 @@ impl Ledger {
         self.departing.retain(|_, former| !former.is_empty());
     }
 
-    /// No port is to have a flow for now, so that none has one says of no Pod that it is gone: all totals stay.
-    pub fn pause(&mut self, now: Instant) {
-        self.lines.values_mut().for_each(|line| line.last = now);
+    /// No port is to have a flow for now, so that it has none does not say that it is gone. The totals of these stay.
+    pub fn keep(&mut self, series: impl IntoIterator<Item = Series>, now: Instant) {
+        for series in series {
+            if let Some(line) = self.lines.get_mut(&series) {
+                line.last = now;
+            }
+        }
     }
 
     /// The totals of all ports that are mirrored or were lately.

@@ -1,15 +1,14 @@
 //! What the agent tells to those who ask.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use super::{Agent, TICK};
+use super::{Agent, TICK, traffic::series};
 use crate::{
     cluster::Cluster,
     inquiry::Question,
     settings::{PodSource, host_name},
     sink::Facts,
     status::{Difference, Status, View, live::Live},
-    traffic::Series,
 };
 
 impl Agent {
@@ -58,10 +57,7 @@ impl Agent {
             kubernetes: world.cluster().is_some_and(Cluster::is_connected),
         };
         let totals = self.traffic.totals();
-        Status::of(&view, |selected, direction| {
-            let interface = Arc::clone(&selected.port.interface);
-            totals.get(&Series { pod: selected.pod(), interface, direction }).copied()
-        })
+        Status::of(&view, |selected, direction| totals.get(&series(selected, direction)).copied())
     }
 
     fn node_name(&self) -> Option<String> {

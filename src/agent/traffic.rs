@@ -6,6 +6,7 @@ use flows::{
     diff::Change,
     model::{Cookie, FlowCounters},
     ofp::FlowRemoved,
+    tap::Direction,
 };
 use metrics::Metrics;
 
@@ -68,7 +69,9 @@ impl Agent {
         if let Some(readings) = counted {
             let now = Instant::now();
             if self.world.audience().is_paused() {
-                self.traffic.ledger.pause(now);
+                let mirrored = self.world.mirrored();
+                let both = |selected| Direction::BOTH.map(|direction| series(selected, direction));
+                self.traffic.ledger.keep(mirrored.flat_map(both), now);
             }
             self.traffic.ledger.read(readings, |cookie| owner(&self.world, cookie), now);
             self.traffic.read = Some(now);
@@ -80,10 +83,10 @@ impl Agent {
 /// For whom a flow copies.
 fn owner(world: &World, cookie: Cookie) -> Option<Arc<Series>> {
     let (_, ofport) = cookie.purpose()?;
-    let selected = world.mirrored_port(ofport)?;
-    Some(Arc::new(Series {
-        pod: selected.pod(),
-        interface: Arc::clone(&selected.port.interface),
-        direction: direction(cookie)?,
-    }))
+    Some(Arc::new(series(world.mirrored_port(ofport)?, direction(cookie)?)))
+}
+
+/// One direction of a mirrored port.
+pub(super) fn series(selected: &Selected, direction: Direction) -> Series {
+    Series { pod: selected.pod(), interface: Arc::clone(&selected.port.interface), direction }
 }

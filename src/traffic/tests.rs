@@ -174,15 +174,25 @@ fn the_totals_of_a_pod_stay_for_a_while_and_all_copies_count_for_ever() {
 }
 
 #[test]
-fn the_totals_outlast_a_pause_in_which_no_port_has_a_flow() {
+fn the_totals_outlast_a_pause_in_which_no_port_has_a_flow_but_not_their_pod() {
     let mut story = Story::begin();
     story.installs(false).reads(4, 1);
-    let later = story.now + GRACE * 2;
-    story.ledger.pause(later);
-    story.reads_nothing(GRACE * 2);
-    assert_eq!(story.ledger.lines().count(), 1);
-    story.reads_nothing(GRACE);
-    assert_eq!(story.ledger.lines().count(), 0, "but not the Pod");
+    for _ in 0..3 {
+        let later = story.now + GRACE;
+        story.ledger.keep([(*series("web")).clone(), (*series("db")).clone()], later);
+        assert_eq!(story.reads_nothing(GRACE).totals(), [("web".to_owned(), 4)]);
+    }
+    story.ledger.keep([(*series("db")).clone()], story.now + GRACE);
+    assert_eq!(story.reads_nothing(GRACE).totals(), [], "the Pod was deleted in the pause");
+}
+
+#[test]
+fn a_flow_whose_age_is_not_told_any_more_is_the_same() {
+    let mut story = Story::begin();
+    story.installs(false).reads(100, 9);
+    let reading = Reading { key: key(), cookie: cookie(), counters: counted(110), age: None };
+    story.ledger.read(vec![reading], |_| Some(series("web")), story.now);
+    assert_eq!(story.total(), 110);
 }
 
 #[test]
