@@ -1,9 +1,9 @@
 //! The metrics of mirrored traffic agree with what is on the mirror NIC, through all that happens to flows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::Context as _;
-use lab::{Agent, MIRROR, Node, OURS, Result, Service, until};
+use lab::{Agent, Capture, MIRROR, Node, OURS, Result, Service, until};
 
 /// Packets or bytes by Pod, port and direction.
 type Totals = BTreeMap<[String; 3], u64>;
@@ -50,6 +50,26 @@ fn await_agreement(node: &Node, agent: &Agent<'_>) -> Result {
     })
 }
 
+/// A capture, and what had arrived before its first frame.
+fn capture<'a>(node: &'a Node, pods: &[&str]) -> Result<(Capture<'a>, [u64; 2])> {
+    until("a capture that begins between two copies", || {
+        let before = arrived(node)?;
+        let capture = node.watch(pods)?;
+        Ok((arrived(node)? == before).then_some((capture, before)))
+    })
+}
+
+/// Waits until all that arrived since has been captured, and all that ever did been counted.
+fn await_all(node: &Node, agent: &Agent<'_>, capture: &Capture<'_>, before: [u64; 2]) -> Result {
+    until("the capture to have all copies", || {
+        let copies = capture.copies()?;
+        let bytes = copies.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>();
+        let captured = [before[0] + copies.len() as u64, before[1] + bytes];
+        Ok((captured == arrived(node)?).then_some(()))
+    })?;
+    await_agreement(node, agent)
+}
+
 #[test]
 fn the_totals_agree_to_the_packet_with_a_capture_on_the_mirror_nic() -> Result {
     let node = Node::start()?;
@@ -57,11 +77,7 @@ fn the_totals_agree_to_the_packet_with_a_capture_on_the_mirror_nic() -> Result {
         node.annotate(pod)?;
     }
     let agent = node.agent(&[])?;
-    let (capture, before) = until("a capture that begins between two copies", || {
-        let before = arrived(&node)?;
-        let capture = node.watch(&["a", "c"])?;
-        Ok((arrived(&node)? == before).then_some((capture, before)))
-    })?;
+    let (capture, before) = capture(&node, &["a", "c"])?;
     node.say_everything()?;
     await_agreement(&node, &agent)?;
     let copies = capture.copies()?;
@@ -140,5 +156,55 @@ fn a_new_agent_does_not_count_again_what_its_predecessor_has() -> Result {
     until("what came since to be counted", || {
         Ok((totals(&agent, PACKETS)?.values().sum::<u64>() == copies).then_some(()))
     })?;
+    agent.stop()
+}
+
+/// Lets Pod a speak to all of its switch, by which no kernel is made to ask for an address later, and waits until the switch
+/// has counted it: it would count for flows that came meanwhile.
+fn speak(node: &Node) -> Result {
+    let [a, b] = ["a", "b"].map(|name| node.pod(name));
+    for _ in 0..10 {
+        a.broadcast(Ipv4Addr::BROADCAST, &[&b])?;
+    }
+    node.appctl(["revalidator/wait"]).map(drop)
+}
+
+#[test]
+fn the_totals_stay_exact_while_hooks_are_lifted_and_put_back() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror", "--overhead-probe=10s/4s"])?;
+    let all = node.hooks()?.len();
+    let (capture, before) = capture(&node, &["a"])?;
+    for _ in 0..2 {
+        until("hooks to be lifted", || Ok((node.hooks()?.len() < all).then_some(())))?;
+        speak(&node)?;
+        until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
+        let copied = arrived(&node)?[0];
+        speak(&node)?;
+        assert!(arrived(&node)?[0] >= copied + 10, "not while hooks are lifted");
+        await_all(&node, &agent, &capture, before)?;
+    }
+    capture.finish()?;
+    agent.stop()
+}
+
+#[test]
+fn the_totals_stay_exact_while_listeners_come_and_go() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror", "--mirror-when=listened"])?;
+    for _ in 0..3 {
+        until("the pause", || {
+            let paused = agent.metric("ofmirror_mirroring_paused")? == 1.0 && agent.is_ready()?;
+            // All but the guard of the mirror port.
+            Ok((paused && node.hooks()?.len() == 1).then_some(()))
+        })?;
+        speak(&node)?;
+        let (capture, before) = capture(&node, &["a"])?;
+        until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
+        speak(&node)?;
+        await_all(&node, &agent, &capture, before)?;
+        assert!(arrived(&node)?[0] >= before[0] + 10);
+        capture.finish()?;
+    }
     agent.stop()
 }
