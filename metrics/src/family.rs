@@ -18,11 +18,32 @@ pub enum Kind {
     Histogram,
 }
 
+/// What a metric's figures are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things; the name says of which kind.
+    Number,
+    /// 1 for yes, 0 for no.
+    Truth,
+    /// A part of something, 1 being all of it.
+    Ratio,
+    /// Packets, be they large or small.
+    Packets,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// Seconds for each packet.
+    SecondsPerPacket,
+}
+
 /// A metric: all that there is to say of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// Its name, with the unit at its end.
+    /// Its name.
     pub name: &'static str,
+    /// What its figures are of.
+    pub unit: Unit,
     /// What its figures are.
     pub kind: Kind,
     /// What its series differ by.
@@ -34,22 +55,24 @@ pub struct Family {
 impl Family {
     pub(crate) const fn gauge(
         name: &'static str,
+        unit: Unit,
         labels: &'static [&'static str],
         help: &'static str,
     ) -> Self {
-        Self { name, kind: Kind::Gauge, labels, help }
+        Self { name, unit, kind: Kind::Gauge, labels, help }
     }
 
     pub(crate) const fn counter(
         name: &'static str,
+        unit: Unit,
         labels: &'static [&'static str],
         help: &'static str,
     ) -> Self {
-        Self { name, kind: Kind::Counter, labels, help }
+        Self { name, unit, kind: Kind::Counter, labels, help }
     }
 
-    pub(crate) const fn histogram(name: &'static str, help: &'static str) -> Self {
-        Self { name, kind: Kind::Histogram, labels: &[], help }
+    pub(crate) const fn histogram(name: &'static str, unit: Unit, help: &'static str) -> Self {
+        Self { name, unit, kind: Kind::Histogram, labels: &[], help }
     }
 
     fn options(&self) -> Opts {
@@ -108,6 +131,20 @@ impl Optional {
             Some(figure) => self.0.with_label_values::<&str>(&[]).set(figure),
             None => self.0.reset(),
         }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number => "number",
+            Self::Truth => "0 or 1",
+            Self::Ratio => "ratio",
+            Self::Packets => "packets",
+            Self::Bytes => "bytes",
+            Self::Seconds => "seconds",
+            Self::SecondsPerPacket => "seconds per packet",
+        })
     }
 }
 

@@ -1,10 +1,10 @@
-//! Every metric that ofmirror exports: its name, its type, its labels and its help, in one place.
+//! Every metric that ofmirror exports: its name, its type, its unit, its labels and its help, in one place.
 
 mod families;
 mod family;
 
 pub use families::ALL;
-pub use family::{Family, Kind, Optional};
+pub use family::{Family, Kind, Optional, Unit};
 pub use prometheus::IntCounter;
 use prometheus::{
     CounterVec, Encoder as _, GaugeVec, Histogram, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -130,10 +130,14 @@ impl Default for Metrics {
 /// All metrics as a table of Markdown, as README has it.
 #[must_use]
 pub fn table() -> String {
-    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
-    for Family { name, kind, labels, help } in ALL {
+    let mut table =
+        "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for Family { name, unit, kind, labels, help } in ALL {
         let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-        table.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")));
+        table.push_str(&format!(
+            "| `{name}` | {kind} | {unit} | {} | {help} |\n",
+            labels.join(", ")
+        ));
     }
     table
 }

@@ -5,19 +5,23 @@ use super::*;
 #[test]
 fn every_metric_is_described_and_named_as_prometheus_wants_it() {
     let mut names = BTreeSet::new();
-    for Family { name, kind, labels, help } in ALL {
+    for Family { name, unit, kind, labels, help } in ALL {
         assert!(names.insert(name), "{name} is there twice");
         assert!(name.starts_with("ofmirror_"), "{name}");
         assert!(help.ends_with('.') && !help.contains(['\n', '|']), "{name}: {help}");
         assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
-        assert_eq!(name.ends_with("_seconds"), has_seconds(name, *kind), "{name}");
         assert!(labels.len() <= 4, "{name}");
+        let stem = name.trim_end_matches("_total");
+        for (end, of) in [
+            ("_seconds", Unit::Seconds),
+            ("_seconds_per_packet", Unit::SecondsPerPacket),
+            ("_bytes", Unit::Bytes),
+        ] {
+            assert_eq!(stem.ends_with(end), *unit == of, "{name} is in {unit}");
+        }
+        assert!(!stem.ends_with("_packets") || *unit == Unit::Packets, "{name} is in {unit}");
+        assert!(!stem.ends_with("_ratio") || *unit == Unit::Ratio, "{name} is in {unit}");
     }
-}
-
-/// Whether the unit at the end of the name is seconds.
-fn has_seconds(name: &str, kind: Kind) -> bool {
-    kind == Kind::Histogram || (kind == Kind::Gauge && name.ends_with("_seconds"))
 }
 
 #[test]
