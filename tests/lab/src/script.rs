@@ -22,6 +22,8 @@ const BROADCAST: Mac = Mac([0xff; 6]);
 const SILENT_PORT: u16 = 9000;
 /// A port at which nobody listens; the kernel answers a TCP SYN to it.
 const CLOSED_PORT: u16 = 9001;
+/// Where DHCP servers answer to.
+const DHCP_CLIENT_PORT: u16 = 68;
 /// The port that the made-up packets come from.
 const SOURCE_PORT: u16 = 40_000;
 /// An Ethernet payload, in bytes.
@@ -150,11 +152,12 @@ impl Node {
 }
 
 impl Pod {
-    /// Listens, so that the kernel does not complain to senders, and never answers.
-    fn keep_silent(&self) -> Result<[UdpSocket; 2]> {
+    /// Listens, so that the kernel does not complain to senders, and never answers. OVN 25.03 would complain of the
+    /// complaint about a DHCP offer, some time.
+    fn keep_silent(&self) -> Result<[UdpSocket; 3]> {
         self.namespace().inside(|| {
             let listen = |port| UdpSocket::bind(("::", port));
-            Ok([listen(SILENT_PORT)?, listen(VIP_UDP_PORT)?])
+            Ok([listen(SILENT_PORT)?, listen(VIP_UDP_PORT)?, listen(DHCP_CLIENT_PORT)?])
         })
     }
 }
@@ -259,7 +262,7 @@ fn dhcp_discover(from: &Pod) -> Vec<u8> {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(from.mac().0, BROADCAST.0)
         .ipv4([0; 4], [255; 4], 64)
-        .udp(68, 67)
+        .udp(DHCP_CLIENT_PORT, 67)
         .write_to_vec(&mut frame, &payload)
         .expect("it is short enough");
     frame
