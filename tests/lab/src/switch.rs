@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{Invocation, Node, Result};
+use crate::{Invocation, Node, Result, wait::patience};
 
 /// The integration bridge's name.
 const BRIDGE: &str = "br-int";
@@ -34,6 +34,11 @@ pub(crate) fn schema(name: &str) -> PathBuf {
         ("LAB_OVS_SCHEMAS", OVS_SCHEMAS)
     };
     PathBuf::from(env::var(variable).unwrap_or_else(|_| default.to_owned())).join(name)
+}
+
+/// The option by which a tool gives up like everything else in the lab.
+fn timeout() -> String {
+    format!("--timeout={}", patience().as_secs())
 }
 
 /// The variables that point tools at the node with this folder.
@@ -68,7 +73,7 @@ impl Node {
     /// # Errors
     /// As [`Invocation::run`]; also when the switch does not answer within a minute.
     pub fn vsctl<T: Into<String>>(&self, args: impl IntoIterator<Item = T>) -> Result<String> {
-        self.watched(self.tool("ovs-vsctl").arg("--timeout=60").args(args))
+        self.watched(self.tool("ovs-vsctl").arg(timeout()).args(args))
     }
 
     /// Runs `ovn-nbctl`; with `--wait=hv` it waits until the switch has the flows.
@@ -76,7 +81,7 @@ impl Node {
     /// # Errors
     /// As [`Invocation::run`]; also when OVN does not answer within a minute.
     pub fn nbctl<T: Into<String>>(&self, args: impl IntoIterator<Item = T>) -> Result<String> {
-        self.watched(self.tool("ovn-nbctl").arg("--timeout=60").args(args))
+        self.watched(self.tool("ovn-nbctl").arg(timeout()).args(args))
     }
 
     /// Runs `ovs-ofctl COMMAND br-int ARGS` in OpenFlow 1.5 on the management socket.
