@@ -321,7 +321,8 @@ impl Node {
         }
     }
 
-    /// Copies the logs to `$LAB_LOGS/NAME`, for a failed test.
+    /// Copies the logs to `$LAB_LOGS/NAME`, if that is set. Whether the test has failed is not known here: most fail by an
+    /// error that they give back.
     fn save_logs(&self) {
         if let Ok(target) = env::var("LAB_LOGS") {
             let target = Path::new(&target).join(self.name());
@@ -337,9 +338,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let alive = self.alive();
-        if thread::panicking() {
-            self.save_logs();
-        }
+        self.save_logs();
         // The agents of OVN first, so that none complains of a database that went.
         for (_, daemon) in self.daemons.drain(..).rev() {
             drop(daemon);
