@@ -23,10 +23,13 @@ use crate::{
     topology, until,
 };
 
+/// The type of the datapath, unless `LAB_DATAPATH` says otherwise: `system` is the kernel's, where it has one.
+const USERSPACE: &str = "netdev";
+
 /// Tells apart the nodes of one test process.
 static NEXT_NODE: AtomicU32 = AtomicU32::new(1);
 
-/// A node with OVN, Open vSwitch on the userspace datapath, and Pods; it goes when dropped.
+/// A node with OVN, Open vSwitch, and Pods; it goes when dropped.
 #[derive(Debug)]
 pub struct Node {
     namespace: Namespace,
@@ -114,9 +117,13 @@ impl Node {
             "external_ids:ovn-encap-type=geneve".into(),
             "external_ids:ovn-encap-ip=127.0.0.1".into(),
         ])?;
+        let datapath = env::var("LAB_DATAPATH").unwrap_or_else(|_| USERSPACE.to_owned());
         self.vsctl(
-            "--no-wait add-br br-int -- set Bridge br-int datapath_type=netdev fail_mode=secure"
-                .split(' '),
+            format!(
+                "--no-wait add-br br-int -- \
+                 set Bridge br-int datapath_type={datapath} fail_mode=secure"
+            )
+            .split(' '),
         )?;
         for service in [Service::Vswitchd, Service::Northd, Service::Controller] {
             self.start_service(service)?;
