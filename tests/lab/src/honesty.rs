@@ -59,11 +59,22 @@ impl Agent<'_> {
                 witness.over.store(true, Ordering::SeqCst);
                 watched
             });
-            let told = story(&witness);
-            witness.over.store(true, Ordering::SeqCst);
+            let told = {
+                let _over = Over(&witness.over);
+                story(&witness)
+            };
             let watched = watching.join().expect("no look panics");
             watched.and_then(|reasons| told.map(|()| reasons))
         })
+    }
+}
+
+/// Ends the watch when dropped. A story that panics must end it too: the thread that watches is waited for.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
