@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Frame, Namespace, Node, Pod, PodFrames, Recording, Result, pcap, until};
+use crate::{Frame, Namespace, Node, Pod, PodFrames, Recording, Result, checksum, pcap, until};
 
 /// The mirror port's name.
 pub const MIRROR: &str = "mirror0";
@@ -34,6 +34,8 @@ pub struct Capture<'a> {
     number: u32,
     wires: Vec<Wire>,
     mirror: Option<Sniffer>,
+    /// Whether the copies' checksums may be unfinished.
+    unfinished: bool,
     marked: bool,
 }
 
@@ -110,7 +112,8 @@ impl Node {
             Ok(Wire { pod, sent, received })
         });
         let wires = wires.collect::<Result<_>>()?;
-        Ok(Capture { node: self, number, wires, mirror, marked: false })
+        let unfinished = self.leaves_checksums()?;
+        Ok(Capture { node: self, number, wires, mirror, unfinished, marked: false })
     }
 }
 
@@ -131,7 +134,15 @@ impl Capture<'_> {
     /// # Errors
     /// The capture file cannot be read.
     pub fn copies(&self) -> Result<Vec<Frame>> {
-        self.mirror.as_ref().map_or(Ok(Vec::new()), Sniffer::frames)
+        Ok(self.finished(self.mirror.as_ref().map_or(Ok(Vec::new()), Sniffer::frames)?))
+    }
+
+    /// Copies with their checksums finished.
+    fn finished(&self, mut copies: Vec<Frame>) -> Vec<Frame> {
+        if self.unfinished {
+            checksum::finish_all(&mut copies);
+        }
+        copies
     }
 
     /// How many frames were captured so far that a Pod received.
@@ -152,6 +163,7 @@ impl Capture<'_> {
             self.mark("end")?;
         }
         let mirror = self.mirror.as_mut().map_or(Ok(Vec::new()), Sniffer::stop)?;
+        let mirror = self.finished(mirror);
         let mut pods = BTreeMap::new();
         for wire in &mut self.wires {
             let (sent, received) = (wire.sent.stop()?, wire.received.stop()?);

@@ -19,6 +19,7 @@ mod annotation;
 mod bench;
 mod browser;
 mod capture;
+mod checksum;
 mod cluster;
 mod command;
 mod conversation;
