@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench lab lab-shell lab-down
+.PHONY: help setup build demo test test-compat bench lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -21,6 +21,9 @@ demo: build ## Show what ofmirror does, on a node with OVN that comes and goes, 
 test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included
 	cargo test
 	@tests/lab/run-tests
+
+test-compat: build ## Run the core tests on the Open vSwitch and OVN of Debian's next suites too
+	@tests/compat/run
 
 bench: setup ## Measure how soon, how fast and how small; takes minutes, most of them for the release build
 	@cargo build --release -p ofmirror -p lab
