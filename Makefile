@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-compat bench lab lab-shell lab-down
+.PHONY: help setup build demo test test-compat bench bench-cost lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -30,6 +30,14 @@ bench: setup ## Measure how soon, how fast and how small; takes minutes, most of
 	@cargo bench -q -p flows --bench plan -- 10000 > "$(TARGET)/plan-and-diff.txt"
 	@assets=$$(tests/kubernetes/binaries) && export KUBEBUILDER_ASSETS=$$assets; \
 	tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
+
+bench-cost: setup ## Measure what a packet costs, copied or not, on both datapaths; takes minutes
+	@tests/setup.sh nft:nftables
+	@cargo build --release -p ofmirror -p lab
+	@tests/lab/sandbox "$(TARGET)/release/lab" cost --json "$(TARGET)/cost-netdev.json"
+	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 1200 --share "$(TARGET)" bash -c \
+	'modprobe ipv6 && exec tests/lab/sandbox "$$0" cost --datapath system --json /share/cost-system.json' \
+	"$(abspath $(TARGET))/release/lab"
 
 lab: build ## Keep a node with OVN and five Pods up for work by hand
 	@$(LAB) up

@@ -4,6 +4,7 @@
 //! It measures and says whether the goals are met; missing one is no failure, as machines differ.
 
 mod annotations;
+mod cost;
 mod listeners;
 mod machine;
 mod observer;
@@ -16,6 +17,7 @@ mod scrape;
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, bail};
+pub use cost::{CostOptions, cost};
 use flows::model::TableId;
 use samples::Measure;
 

@@ -34,6 +34,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         plan_and_diff: Option<PathBuf>,
     },
+    /// Measure what a packet costs, copied or not, in processor time; within the sandbox
+    Cost(lab::CostOptions),
     /// Measure what mirroring costs, and compare that with what the agent exports; within the sandbox
     Overhead,
     /// Write what the dashboard would show of some eventful minutes, for deploy/grafana/draw; within the sandbox
@@ -63,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
+        Command::Cost(options) => lab::cost(&options)?,
         Command::Overhead => lab::overhead()?,
         Command::Record { file, minutes } => lab::record(&file, minutes)?,
         Command::Up => {

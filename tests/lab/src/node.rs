@@ -67,6 +67,13 @@ impl Node {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_bare() -> Result<Self> {
+        let node = Self::create()?;
+        node.boot()?;
+        Ok(node)
+    }
+
+    /// A node with nothing that runs.
+    pub(crate) fn create() -> Result<Self> {
         sandbox::ensure_inside()?;
         let name = format!("n{}", NEXT_NODE.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(sandbox::FOLDER).join(&name);
@@ -88,7 +95,6 @@ impl Node {
                 (service, Daemon::new(service.name(), node.daemon_command(service), log))
             })
             .collect();
-        node.boot()?;
         Ok(node)
     }
 
