@@ -12,6 +12,7 @@ use metrics::Metrics;
 
 use super::Agent;
 use crate::{
+    selection::Selected,
     traffic::{Export, Ledger, Series, direction},
     world::World,
 };

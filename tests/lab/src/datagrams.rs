@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-
 use crate::{Pod, Result, services::SILENCE};
 
 /// Pause between two datagrams.
