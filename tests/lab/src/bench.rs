@@ -11,6 +11,7 @@ mod observer;
 mod overhead;
 mod process;
 mod samples;
+mod scale;
 mod scenes;
 mod scrape;
 
@@ -49,6 +50,17 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
     if !with_kubernetes {
         println!("\nNOT MEASURED: Kubernetes, as {ASSETS} does not say where kube-apiserver is");
     }
+    Ok(())
+}
+
+/// Measures what changes cost with so many ports each.
+///
+/// # Errors
+/// Something does not work; how fast it is does not matter.
+pub fn scale(ports: &[u16]) -> Result {
+    println!("{}\n", machine::describe()?);
+    print!("{}", scale::play(ports)?);
+    println!("\n{}", machine::load()?);
     Ok(())
 }
 

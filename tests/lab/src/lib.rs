@@ -53,7 +53,7 @@ mod traffic;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
-pub use bench::{CostOptions, bench, cost, overhead};
+pub use bench::{CostOptions, bench, cost, overhead, scale};
 pub use browser::Browser;
 pub use capture::{Capture, MIRROR};
 pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, Request, ServiceAccount};

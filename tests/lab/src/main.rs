@@ -36,6 +36,12 @@ enum Command {
     },
     /// Measure what a packet costs, copied or not, in processor time; within the sandbox
     Cost(lab::CostOptions),
+    /// Measure what one change costs among few ports and among many; within the sandbox
+    Scale {
+        /// How many ports
+        #[arg(long, value_delimiter = ',', default_value = "10,100,500,2000,10000")]
+        ports: Vec<u16>,
+    },
     /// Measure what mirroring costs, and compare that with what the agent exports; within the sandbox
     Overhead,
     /// Write what the dashboard would show of some eventful minutes, for deploy/grafana/draw; within the sandbox
@@ -66,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
         Command::Cost(options) => lab::cost(&options)?,
+        Command::Scale { ports } => lab::scale(&ports)?,
         Command::Overhead => lab::overhead()?,
         Command::Record { file, minutes } => lab::record(&file, minutes)?,
         Command::Up => {

@@ -38,6 +38,8 @@ pub struct Node {
     pods: Mutex<BTreeMap<String, Pod>>,
     pub(crate) next_host: AtomicU32,
     pub(crate) next_bare: AtomicU16,
+    /// Type of interface that bare ports have.
+    pub(crate) bare_type: &'static str,
 }
 
 impl Node {
@@ -72,6 +74,19 @@ impl Node {
         Ok(node)
     }
 
+    /// As [`Self::start_bare`], with room for thousands of ports: those of [`Self::add_bare_ports`] lead nowhere at all, as no kernel
+    /// likes to have so many devices.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_for_thousands() -> Result<Self> {
+        let mut node = Self::create()?;
+        node.bare_type = "dummy";
+        let node = node.with_daemons();
+        node.boot()?;
+        Ok(node)
+    }
+
     /// A node with nothing that runs.
     pub(crate) fn create() -> Result<Self> {
         sandbox::ensure_inside()?;
@@ -80,22 +95,25 @@ impl Node {
         for part in ["run", "log", "db"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        let mut node = Self {
+        let node = Self {
             namespace: Namespace::create(&name)?,
             folder,
             daemons: Vec::new(),
             pods: Mutex::default(),
             next_host: AtomicU32::new(1),
             next_bare: AtomicU16::new(0),
+            bare_type: "internal",
         };
-        node.daemons = Service::ALL
-            .into_iter()
-            .map(|service| {
-                let log = node.log_folder().join(format!("{}.out", service.name()));
-                (service, Daemon::new(service.name(), node.daemon_command(service), log))
-            })
-            .collect();
-        Ok(node)
+        Ok(node.with_daemons())
+    }
+
+    fn with_daemons(mut self) -> Self {
+        let daemon = |service: Service| {
+            let log = self.log_folder().join(format!("{}.out", service.name()));
+            (service, Daemon::new(service.name(), self.daemon_command(service), log))
+        };
+        self.daemons = Service::ALL.into_iter().map(daemon).collect();
+        self
     }
 
     fn boot(&self) -> Result {
@@ -314,6 +332,9 @@ impl Node {
             Service::Ovsdb => ("ovsdb-server", database("db.sock", "conf.db")),
             Service::Northbound => ("ovsdb-server", database("ovnnb_db.sock", "nb.db")),
             Service::Southbound => ("ovsdb-server", database("ovnsb_db.sock", "sb.db")),
+            Service::Vswitchd if self.bare_type == "dummy" => {
+                ("ovs-vswitchd", vec![local, "--enable-dummy".to_owned()])
+            }
             Service::Vswitchd => ("ovs-vswitchd", vec![local]),
             Service::Northd => ("ovn-northd", vec![]),
             Service::Controller => ("ovn-controller", vec![local]),

@@ -224,12 +224,21 @@ impl Node {
         Ok(pod)
     }
 
-    /// Adds `count` ports on the first switch in one transaction, each with a logical port and nothing behind it, and
+    /// Adds `count` ports on the first switch, each with a logical port and nothing behind it, and
     /// waits until OVN has flows for all. They are named `bare0`, `bare1` ..., where the next call goes on.
     ///
     /// # Errors
     /// Whatever a tool says.
     pub fn add_bare_ports(&self, count: u16) -> Result {
+        // What a command line has room for.
+        const MOST: u16 = 500;
+        for done in (0..count).step_by(MOST.into()) {
+            self.add_some_bare_ports(MOST.min(count - done))?;
+        }
+        Ok(())
+    }
+
+    fn add_some_bare_ports(&self, count: u16) -> Result {
         const FIRST_HOST: u16 = 1000;
         let mut northbound = Vec::new();
         let mut local = Vec::new();
@@ -242,7 +251,8 @@ impl Node {
             northbound.extend(["--", "lsp-add", spec.switch.name, &port].map(str::to_owned));
             northbound.extend(["--", "lsp-set-addresses", &port, &addresses].map(str::to_owned));
             local.extend(["--", "add-port", "br-int", &name].map(str::to_owned));
-            local.extend(["--", "set", "Interface", &name, "type=internal"].map(str::to_owned));
+            let kind = format!("type={}", self.bare_type);
+            local.extend(["--", "set", "Interface", &name, &kind].map(str::to_owned));
             local.extend(PortName::kube_ovn("default", &name).columns());
         }
         // Quiet before they are there: the default of this namespace, for as long as they are made.

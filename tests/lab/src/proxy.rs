@@ -66,6 +66,7 @@ pub struct Proxy {
     path: PathBuf,
     connections: Arc<Mutex<Vec<UnixStream>>>,
     refused: Arc<AtomicUsize>,
+    passed: Arc<AtomicUsize>,
 }
 
 impl Node {
@@ -79,17 +80,18 @@ impl Node {
         let listener = UnixListener::bind(&path)?;
         let connections = Arc::<Mutex<Vec<UnixStream>>>::default();
         let refused = Arc::<AtomicUsize>::default();
-        let (held, count) = (Arc::clone(&connections), Arc::clone(&refused));
+        let passed = Arc::<AtomicUsize>::default();
+        let (held, counts) = (Arc::clone(&connections), [&refused, &passed].map(Arc::clone));
         thread::spawn(move || {
             for agent in listener.incoming().flatten() {
                 // As long as the switch is away, an agent is sent away too.
                 let Ok(switch) = UnixStream::connect(&switch) else { continue };
                 let held = || held.lock().unwrap_or_else(PoisonError::into_inner);
                 held().extend(agent.try_clone());
-                let _ = join(agent, switch, peer, Arc::clone(&count));
+                let _ = join(agent, switch, peer, counts.clone());
             }
         });
-        Ok(Proxy { path, connections, refused })
+        Ok(Proxy { path, connections, refused, passed })
     }
 }
 
@@ -111,10 +113,21 @@ impl Proxy {
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
+
+    /// How many bytes of OpenFlow came from either side.
+    pub fn passed(&self) -> usize {
+        self.passed.load(Ordering::Relaxed)
+    }
 }
 
 /// Passes whole messages on in both directions, until one side ends.
-fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUsize>) -> Result {
+fn join(
+    agent: UnixStream,
+    switch: UnixStream,
+    peer: Peer,
+    [refused, passed_on]: [Arc<AtomicUsize>; 2],
+) -> Result {
+    let count = Arc::clone(&passed_on);
     let to_agent = Arc::new(Mutex::new(agent.try_clone()?));
     let tell_agent = Arc::clone(&to_agent);
     let mut from_switch = switch.try_clone()?;
@@ -124,6 +137,7 @@ fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUs
     };
     thread::spawn(move || {
         while let Ok(message) = read_message(&mut from_switch) {
+            count.fetch_add(message.len(), Ordering::Relaxed);
             if tell(&tell_agent, &message).is_err() {
                 break;
             }
@@ -133,6 +147,7 @@ fn join(agent: UnixStream, switch: UnixStream, peer: Peer, refused: Arc<AtomicUs
     thread::spawn(move || {
         let mut forgets = false;
         while let Ok(message) = read_message(&mut from_agent) {
+            passed_on.fetch_add(message.len(), Ordering::Relaxed);
             if peer == Peer::Forgetful && [BUNDLE_CONTROL, BUNDLE_ADD].contains(&message[1]) {
                 forgets |= refused.fetch_add(1, Ordering::Relaxed) == 0;
                 if forgets {

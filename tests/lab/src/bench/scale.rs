@@ -1,0 +1,295 @@
+//! What changes cost by the number of ports: it should be the change that counts, not the number.
+//!
+//! The agent's processor time and the bytes on its OpenFlow connection are its own doing. Times until something is done
+//! have the switch's, OVN's and the tools' in them, all of which take longer with more ports.
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use flows::{
+    delivery::Delivery,
+    model::{Flow, OfPort, Purpose, TableId},
+};
+
+use super::{
+    delivery_table,
+    observer::Observer,
+    process::{Memory, Work},
+    say,
+};
+use crate::{Agent, Node, Proxy, Result, proxy::Peer};
+
+/// Annotations that go and come back.
+const TURNS: u32 = 20;
+/// Ports that come.
+const ARRIVALS: u16 = 3;
+const WIPES: u32 = 3;
+/// How long the agent is watched doing nothing.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long before, to do what came of the last change.
+const SETTLED: Duration = Duration::from_secs(8);
+const KEY: &str = "ovn.kubernetes.io/mirror";
+
+/// A column of the table.
+struct Column {
+    ports: u16,
+    figures: Vec<f64>,
+}
+
+/// What is measured.
+const ROWS: [(&str, &str); 13] = [
+    ("start: until the last flow", "ms"),
+    ("start: processor time", "ms"),
+    ("start: OpenFlow", "kB"),
+    ("one port annotated: until its last hook", "ms"),
+    ("one port annotated, or not any more: processor time", "ms"),
+    ("one port annotated, or not any more: OpenFlow", "kB"),
+    ("one port added: hook for what it gets, after OVN's flow", "ms"),
+    ("one port added: processor time", "ms"),
+    ("all flows deleted: until the last is back", "ms"),
+    ("all flows deleted: processor time", "ms"),
+    ("idle: use of one core", "%"),
+    ("idle: OpenFlow", "kB/s"),
+    ("resident memory", "MB"),
+];
+
+/// Plays all scenes for each number of ports, and gives a table.
+pub(super) fn play(numbers: &[u16]) -> Result<String> {
+    let columns =
+        numbers.iter().map(|ports| Ok(Column { ports: *ports, figures: measure(*ports)? }));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let mut text = format!("| {:<56} | unit |", "ports");
+    for column in &columns {
+        text += &format!(" {:>8} |", column.ports);
+    }
+    text += &format!("\n|{:-<58}|------|{}\n", "", "----------|".repeat(columns.len()));
+    for (row, (what, unit)) in ROWS.iter().enumerate() {
+        text += &format!("| {what:<56} | {unit:<4} |");
+        for column in &columns {
+            text += &format!(" {:>8.2} |", column.figures[row]);
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// All figures with so many ports, in the order of [`ROWS`].
+fn measure(ports: u16) -> Result<Vec<f64>> {
+    say(&format!("bringing up a node with {ports} ports"));
+    let node = Node::start_for_thousands()?;
+    node.populate()?;
+    node.add_bare_ports(ports)?;
+    let scene = Scene {
+        deliveries: delivery_table(&node)?,
+        proxy: node.proxy("scale", Peer::AsItIs)?,
+        node,
+    };
+    let mut figures = Vec::new();
+    say("starting the agent");
+    let endpoint = format!("--openflow={}", scene.proxy.endpoint());
+    let (mut observer, _) = scene.observe()?;
+    let started = Instant::now();
+    let agent = scene.node.launch_agent(&["--enable-mirror", &endpoint])?;
+    // The five Pods are mirrored too.
+    let wanted = 2 * (usize::from(ports) + 5);
+    let last = observer.await_hooks(wanted, |_| true)?;
+    agent.await_ready()?;
+    let pid = agent.pid()?;
+    figures.push(milliseconds(last - started));
+    figures.push(milliseconds(Work::of(pid)?.busy));
+    figures.push(scene.proxy.passed() as f64 / 1e3);
+    drop(observer);
+    say("annotating ports");
+    figures.extend(scene.annotate(&agent)?);
+    say("adding ports");
+    figures.extend(scene.add(&agent, ports)?);
+    say("deleting all our flows");
+    figures.extend(scene.wipe(&agent, wanted + 2 * usize::from(ARRIVALS))?);
+    say("watching the agent do nothing");
+    agent.await_ready()?;
+    thread::sleep(SETTLED);
+    let (work, passed) = (Work::of(pid)?, scene.proxy.passed());
+    thread::sleep(IDLE);
+    let busy = Work::of(pid)?.since(work).busy;
+    figures.push(100.0 * busy.as_secs_f64() / IDLE.as_secs_f64());
+    figures.push((scene.proxy.passed() - passed) as f64 / 1e3 / IDLE.as_secs_f64());
+    figures.push(Memory::of(pid)?.resident);
+    agent.stop()?;
+    Ok(figures)
+}
+
+struct Scene {
+    node: Node,
+    proxy: Proxy,
+    /// The table in which OVN delivers.
+    deliveries: TableId,
+}
+
+impl Scene {
+    fn observe(&self) -> Result<(Observer, Vec<Flow>)> {
+        Observer::watch(&self.node, &[TableId(0), self.deliveries])
+    }
+
+    /// Takes a port out of mirroring and back in, over and over.
+    fn annotate(&self, agent: &Agent<'_>) -> Result<[f64; 3]> {
+        let port = OfPort(self.node.ofport("bare0")?.into());
+        let of_port = |(_, of)| of == port;
+        let (mut observer, _) = self.observe()?;
+        let pid = agent.pid()?;
+        thread::sleep(SETTLED);
+        let (work, passed, begun) = (Work::of(pid)?, self.proxy.passed(), Instant::now());
+        let mut until = Vec::new();
+        for _ in 0..TURNS {
+            self.mark("insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
+            observer.await_hooks_gone(2, of_port)?;
+            let annotated = Instant::now();
+            self.mark("delete", &format!(r#"["set",["{KEY}"]]"#))?;
+            until.push(milliseconds(observer.await_hooks(2, of_port)? - annotated));
+        }
+        let (busy, passed) = (Work::of(pid)?.since(work).busy, self.proxy.passed() - passed);
+        let idle = self.idle(agent, begun.elapsed())?;
+        let changes = f64::from(2 * TURNS);
+        Ok([
+            median(until),
+            milliseconds(busy.saturating_sub(idle.0)) / changes,
+            (passed.saturating_sub(idle.1)) as f64 / 1e3 / changes,
+        ])
+    }
+
+    /// What the agent does in so long a time when nothing happens.
+    fn idle(&self, agent: &Agent<'_>, time: Duration) -> Result<(Duration, usize)> {
+        thread::sleep(SETTLED);
+        let (work, passed) = (Work::of(agent.pid()?)?, self.proxy.passed());
+        thread::sleep(time);
+        Ok((Work::of(agent.pid()?)?.since(work).busy, self.proxy.passed() - passed))
+    }
+
+    /// Changes the first port's `external_ids`: by a bare transaction, as `ovs-vsctl` reads all rows first.
+    fn mark(&self, mutator: &str, value: &str) -> Result {
+        let transaction = format!(
+            r#"["Open_vSwitch",{{"op":"mutate","table":"Interface","where":[["name","==","bare0"]],"mutations":[["external_ids","{mutator}",{value}]]}}]"#
+        );
+        let server = format!("unix:{}", self.node.run_folder().join("db.sock").display());
+        let answer =
+            self.node.program("ovsdb-client").args(["transact", &server, &transaction]).run()?;
+        ensure!(answer.contains(r#""count":1"#), "OVSDB says {answer}");
+        Ok(())
+    }
+
+    /// One port more at a time.
+    fn add(&self, agent: &Agent<'_>, ports: u16) -> Result<[f64; 2]> {
+        let (mut observer, _) = self.observe()?;
+        let pid = agent.pid()?;
+        let (mut delays, mut busy) = (Vec::new(), Duration::ZERO);
+        for index in (ports..).take(ARRIVALS.into()) {
+            let (work, begun) = (Work::of(pid)?, Instant::now());
+            self.node.add_bare_ports(1)?;
+            let port = OfPort(self.node.ofport(&format!("bare{index}"))?.into());
+            delays.push(observer.await_arrival(port)?);
+            let (worked, elapsed) = (Work::of(pid)?.since(work).busy, begun.elapsed());
+            busy += worked.saturating_sub(self.idle(agent, elapsed)?.0);
+        }
+        Ok([median(delays), milliseconds(busy) / f64::from(ARRIVALS)])
+    }
+
+    fn wipe(&self, agent: &Agent<'_>, hooks: usize) -> Result<[f64; 2]> {
+        let pid = agent.pid()?;
+        let (mut times, mut busy) = (Vec::new(), Duration::ZERO);
+        for _ in 0..WIPES {
+            agent.await_ready()?;
+            let (mut observer, _) = self.observe()?;
+            let work = Work::of(pid)?;
+            self.node.ofctl(&["del-flows"], [crate::OURS])?;
+            let (gone, back) = observer.await_return(hooks)?;
+            times.push(milliseconds(back - gone));
+            busy += Work::of(pid)?.since(work).busy;
+        }
+        Ok([median(times), milliseconds(busy) / f64::from(WIPES)])
+    }
+}
+
+impl Observer {
+    /// Waits until `count` different hooks of those that are `meant` have come since it was asked; gives the last one's time.
+    fn await_hooks(
+        &mut self,
+        count: usize,
+        meant: impl Fn((Purpose, OfPort)) -> bool,
+    ) -> Result<Instant> {
+        self.await_many(count, true, meant)
+    }
+
+    fn await_hooks_gone(
+        &mut self,
+        count: usize,
+        meant: impl Fn((Purpose, OfPort)) -> bool,
+    ) -> Result<Instant> {
+        self.await_many(count, false, meant)
+    }
+
+    fn await_many(
+        &mut self,
+        count: usize,
+        there: bool,
+        meant: impl Fn((Purpose, OfPort)) -> bool,
+    ) -> Result<Instant> {
+        let mut seen = HashSet::new();
+        loop {
+            let sighting = self.next()?;
+            let hook = hook(&sighting.flow).filter(|hook| meant(*hook));
+            if let Some(hook) = hook.filter(|_| sighting.there == there) {
+                seen.insert(hook);
+            }
+            if seen.len() == count {
+                return Ok(sighting.at);
+            }
+        }
+    }
+
+    /// When the first hook went and the last of `count` was back.
+    fn await_return(&mut self, count: usize) -> Result<(Instant, Instant)> {
+        let gone = loop {
+            let sighting = self.next()?;
+            if !sighting.there && hook(&sighting.flow).is_some() {
+                break sighting.at;
+            }
+        };
+        Ok((gone, self.await_hooks(count, |_| true)?))
+    }
+
+    /// How long after OVN's first flow that delivers to a new port its hook came, in milliseconds.
+    fn await_arrival(&mut self, port: OfPort) -> Result<f64> {
+        let (mut ovn, mut ours) = (None, None);
+        while ovn.is_none() || ours.is_none() {
+            let sighting = self.next()?;
+            let flow = &sighting.flow;
+            if hook(flow) == Some((Purpose::ToPod, port)) {
+                ours.get_or_insert(sighting.at);
+            } else if Delivery::of(flow).is_some_and(|to| to.ofport == port) {
+                ovn.get_or_insert(sighting.at);
+            }
+        }
+        Ok(ovn
+            .zip(ours)
+            .map_or(0.0, |(ovn, ours)| milliseconds(ours.saturating_duration_since(ovn))))
+    }
+}
+
+/// What a copying flow of ours is for.
+fn hook(flow: &Flow) -> Option<(Purpose, OfPort)> {
+    flow.cookie
+        .purpose()
+        .filter(|(purpose, _)| [Purpose::FromPod, Purpose::ToPod].contains(purpose))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
