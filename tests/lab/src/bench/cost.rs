@@ -43,7 +43,7 @@ pub struct CostOptions {
     #[arg(long, default_value_t = 10)]
     builds: usize,
     /// Rounds each time; in each, all variants get all kinds of frames
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 20)]
     rounds: usize,
     /// The datapath to measure
     #[arg(long, value_enum, default_value_t = Datapath::Netdev)]
