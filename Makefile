@@ -35,7 +35,7 @@ bench-cost: setup ## Measure what a packet costs, copied or not, on both datapat
 	@tests/setup.sh nft:nftables
 	@cargo build --release -p ofmirror -p lab
 	@tests/lab/sandbox "$(TARGET)/release/lab" cost --json "$(TARGET)/cost-netdev.json"
-	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 1200 --share "$(TARGET)" bash -c \
+	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 2400 --share "$(TARGET)" bash -c \
 	'modprobe ipv6 && exec tests/lab/sandbox "$$0" cost --datapath system --json /share/cost-system.json' \
 	"$(abspath $(TARGET))/release/lab"
 
