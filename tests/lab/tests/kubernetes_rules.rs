@@ -101,6 +101,8 @@ fn the_operator_may_mirror_all_pods_and_no_annotation_brings_in_a_namespace_that
     let event = cluster.await_event("kube-system", "b", "MirrorRefused")?;
     let said = "namespace kube-system is denied by --deny-namespaces of the node's ofmirror";
     assert!(event.kind == "Warning" && event.message.contains(said), "{event:?}");
+    let refused = |reason: &str| format!("ofmirror_pods_refused{{reason=\"{reason}\"}}");
+    assert_eq!(everyone.metric(&refused("NamespaceDenied"))?, 1.0);
     everyone.stop()?;
 
     let only_default = agent(&["--allow-namespaces=default", "--enable-mirror=true"])?;
@@ -108,6 +110,7 @@ fn the_operator_may_mirror_all_pods_and_no_annotation_brings_in_a_namespace_that
     let event = cluster.await_event("quiet", "e", "MirrorRefused")?;
     let said = "namespace quiet is not one of --allow-namespaces of the node's ofmirror";
     assert!(event.kind == "Warning" && event.message.contains(said), "{event:?}");
+    assert_eq!(only_default.metric(&refused("NamespaceNotAllowed"))?, 2.0);
     only_default.stop()?;
 
     let whoever_asks = agent(&["--deny-namespaces="])?;
