@@ -131,6 +131,14 @@ fn rest(mut stream: TcpStream) -> String {
 }
 
 #[test]
+fn an_agent_is_reached_at_the_address_that_it_was_given_and_at_no_other_of_the_node() {
+    let agent = Agent::start();
+    agent.assert_serves();
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], agent.address.port()));
+    assert!(TcpStream::connect(elsewhere).is_err());
+}
+
+#[test]
 fn thousands_of_connections_that_say_nothing_keep_nobody_out() {
     let agent = Agent::start();
     agent.endures(|agent| (0..900).map(|_| agent.connect()).collect());
