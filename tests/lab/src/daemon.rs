@@ -43,6 +43,11 @@ impl Service {
         Self::Controller,
     ];
 
+    /// Whether one for all nodes will do: OVN's databases and northd.
+    pub(crate) fn is_central(self) -> bool {
+        matches!(self, Self::Northbound | Self::Southbound | Self::Northd)
+    }
+
     /// The stem of its socket, pid and log files.
     pub fn name(self) -> &'static str {
         match self {

@@ -50,6 +50,7 @@ mod standing;
 mod switch;
 mod topology;
 mod traffic;
+mod two_nodes;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
@@ -81,6 +82,7 @@ pub use script::surplus;
 pub use services::{Echo, Proto};
 pub use standing::Standing;
 pub use topology::{SWITCHES, Switch, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6};
+pub use two_nodes::{NODE_IPS, NODE_PORT_OF_B, NODE_PORT_OF_C, SERVICE_PORTS, TwoNodes};
 pub use wait::until;
 
 /// The result of everything in the lab.

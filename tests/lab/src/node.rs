@@ -34,6 +34,8 @@ static NEXT_NODE: AtomicU32 = AtomicU32::new(1);
 pub struct Node {
     namespace: Namespace,
     folder: PathBuf,
+    /// The folder of the node that has OVN's databases.
+    central: PathBuf,
     daemons: Vec<(Service, Daemon)>,
     pods: Mutex<BTreeMap<String, Pod>>,
     pub(crate) next_host: AtomicU32,
@@ -69,7 +71,19 @@ impl Node {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_bare() -> Result<Self> {
-        let node = Self::create()?;
+        Self::boot_new(None)
+    }
+
+    /// Another node of the OVN whose databases `central` has, with an empty `br-int`. It must go before that one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn join(central: &Self) -> Result<Self> {
+        Self::boot_new(Some(central))
+    }
+
+    fn boot_new(central: Option<&Self>) -> Result<Self> {
+        let node = Self::create(central)?;
         node.boot()?;
         Ok(node)
     }
@@ -80,15 +94,15 @@ impl Node {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_for_thousands() -> Result<Self> {
-        let mut node = Self::create()?;
+        let mut node = Self::create(None)?;
         node.bare_type = "dummy";
         let node = node.with_daemons();
         node.boot()?;
         Ok(node)
     }
 
-    /// A node with nothing that runs.
-    pub(crate) fn create() -> Result<Self> {
+    /// A node with nothing that runs; OVN's databases are those of `central`, or its own.
+    pub(crate) fn create(central: Option<&Self>) -> Result<Self> {
         sandbox::ensure_inside()?;
         let name = format!("n{}", NEXT_NODE.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(sandbox::FOLDER).join(&name);
@@ -97,6 +111,7 @@ impl Node {
         }
         let node = Self {
             namespace: Namespace::create(&name)?,
+            central: central.map_or_else(|| folder.clone(), |central| central.folder.clone()),
             folder,
             daemons: Vec::new(),
             pods: Mutex::default(),
@@ -112,7 +127,10 @@ impl Node {
             let log = self.log_folder().join(format!("{}.out", service.name()));
             (service, Daemon::new(service.name(), self.daemon_command(service), log))
         };
-        self.daemons = Service::ALL.into_iter().map(daemon).collect();
+        let has_central = self.central == self.folder;
+        let services =
+            Service::ALL.into_iter().filter(|service| has_central || !service.is_central());
+        self.daemons = services.map(daemon).collect();
         self
     }
 
@@ -122,14 +140,15 @@ impl Node {
             ("nb.db", "ovn-nb.ovsschema"),
             ("sb.db", "ovn-sb.ovsschema"),
         ] {
+            if file != "conf.db" && self.central != self.folder {
+                continue;
+            }
             let path = self.folder.join("db").join(file).display().to_string();
             let schema = schema(schema_name).display().to_string();
             self.tool("ovsdb-tool").args(["create", &path, &schema]).run()?;
         }
-        for service in [Service::Ovsdb, Service::Northbound, Service::Southbound] {
-            self.start_service(service)?;
-        }
-        let southbound = self.run_folder().join("ovnsb_db.sock");
+        self.start_services(&[Service::Ovsdb, Service::Northbound, Service::Southbound])?;
+        let southbound = self.central.join("run/ovnsb_db.sock");
         self.vsctl(["--no-wait", "init"])?;
         self.vsctl([
             "--no-wait".to_owned(),
@@ -149,10 +168,14 @@ impl Node {
             )
             .split(' '),
         )?;
-        for service in [Service::Vswitchd, Service::Northd, Service::Controller] {
-            self.start_service(service)?;
-        }
+        self.start_services(&[Service::Vswitchd, Service::Northd, Service::Controller])?;
         self.quiet("br-int")
+    }
+
+    /// Starts those of the services that this node has.
+    fn start_services(&self, services: &[Service]) -> Result {
+        let here = |service: &&Service| self.daemons.iter().any(|(of, _)| of == *service);
+        services.iter().filter(here).try_for_each(|service| self.start_service(*service))
     }
 
     /// The name, which is also that of the namespace.
@@ -181,9 +204,14 @@ impl Node {
 
     /// A program that runs in the node's namespace and talks to its databases.
     pub fn program(&self, program: &str) -> Invocation {
-        environment(&self.folder)
+        self.environment()
             .into_iter()
             .fold(self.namespace.program(program), |i, (name, value)| i.env(name, value))
+    }
+
+    /// The variables that point tools at this node.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 9] {
+        environment(&self.folder, &self.central)
     }
 
     /// Stops the IPv6 stack from sending by an interface of the host side.

@@ -101,11 +101,12 @@ impl Standing {
     /// The lab is not whole, or the command cannot be started.
     pub fn exec(&self, place: &str, command: &[String]) -> Result {
         let namespace = if place == "node" { "n1".to_owned() } else { format!("n1-{place}") };
+        let node = Path::new(sandbox::FOLDER).join("n1");
         let error = Command::new("nsenter")
             .arg(format!("--target={}", self.first_process()?))
             .args(["--mount", "--net", "--pid", "--", "ip", "netns", "exec", &namespace])
             .args(command)
-            .envs(environment(&Path::new(sandbox::FOLDER).join("n1")))
+            .envs(environment(&node, &node))
             .env("PATH", agent::path()?)
             .exec();
         Err(error).context("cannot start nsenter")

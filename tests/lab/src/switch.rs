@@ -41,10 +41,10 @@ fn timeout() -> String {
     format!("--timeout={}", patience().as_secs())
 }
 
-/// The variables that point tools at the node with this folder.
-pub(crate) fn environment(node: &Path) -> [(&'static str, String); 9] {
+/// The variables that point tools at the node with this folder, and at OVN's databases in that of a central one.
+pub(crate) fn environment(node: &Path, central: &Path) -> [(&'static str, String); 9] {
     let folder = |name: &str| node.join(name).display().to_string();
-    let socket = |name: &str| format!("unix:{}", node.join("run").join(name).display());
+    let socket = |name: &str| format!("unix:{}", central.join("run").join(name).display());
     [
         ("OVS_RUNDIR", folder("run")),
         ("OVN_RUNDIR", folder("run")),
@@ -63,9 +63,7 @@ impl Node {
     pub fn tool(&self, program: &str) -> Invocation {
         let mut argv = chrooted(program).into_iter();
         let invocation = Invocation::new(argv.next().unwrap_or_default()).args(argv);
-        environment(self.folder())
-            .into_iter()
-            .fold(invocation, |i, (name, value)| i.env(name, value))
+        self.environment().into_iter().fold(invocation, |i, (name, value)| i.env(name, value))
     }
 
     /// Runs `ovs-vsctl` and waits until the switch has done what was asked.

@@ -91,7 +91,7 @@ impl Counters {
 
 /// A node with Open vSwitch and nothing else: nothing here needs OVN, and the guest's kernel lacks what OVN needs.
 pub(super) fn start_switch() -> Result<Node> {
-    let node = Node::create()?;
+    let node = Node::create(None)?;
     let database = node.folder().join("db/conf.db").display().to_string();
     let schema = schema("vswitch.ovsschema").display().to_string();
     node.tool("ovsdb-tool").args(["create", &database, &schema]).run()?;
