@@ -20,6 +20,8 @@ use std::{env, fs, path::Path};
 use anyhow::{Context as _, bail};
 pub use cost::{CostOptions, cost};
 use flows::model::TableId;
+pub use machine::describe_machine;
+pub use process::Work;
 use samples::Measure;
 
 use crate::{Node, Result, cluster::ASSETS};
@@ -29,7 +31,7 @@ use crate::{Node, Result, cluster::ASSETS};
 /// # Errors
 /// Something does not work; how fast it is does not matter.
 pub fn bench(plan_and_diff: Option<&Path>) -> Result {
-    println!("{}\n", machine::describe()?);
+    println!("{}\n", describe_machine()?);
     let mut measures = scenes::play()?;
     let with_kubernetes = env::var_os(ASSETS).is_some();
     if with_kubernetes {
@@ -58,7 +60,7 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
 /// # Errors
 /// Something does not work; how fast it is does not matter.
 pub fn scale(ports: &[u16]) -> Result {
-    println!("{}\n", machine::describe()?);
+    println!("{}\n", machine::describe_machine()?);
     print!("{}", scale::play(ports)?);
     println!("\n{}", machine::load()?);
     Ok(())
@@ -69,7 +71,7 @@ pub fn scale(ports: &[u16]) -> Result {
 /// # Errors
 /// Something does not work; whether the figures agree does not matter.
 pub fn overhead() -> Result {
-    println!("{}\n", machine::describe()?);
+    println!("{}\n", describe_machine()?);
     print!("{}", overhead::play()?);
     println!("\n{}", machine::load()?);
     Ok(())

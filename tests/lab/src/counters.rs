@@ -1,10 +1,10 @@
 //! What has been counted: by our flows, by the Pods' kernels, by the mirror port.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 
-use crate::{MIRROR, Namespace, Node, Result, until};
+use crate::{MIRROR, Node, Result, until};
 
 /// The cookie of every flow of ours, as `ovs-ofctl` takes it: the upper half is "ofmr".
 pub const OURS: &str = "cookie=0x6f666d7200000000/0xffffffff00000000";
@@ -73,11 +73,11 @@ impl Node {
     fn wires(&self) -> Result<Counters> {
         let mut counters = Counters::default();
         for pod in self.pods() {
-            let (received, sent) = transmissions(pod.namespace(), "eth0")?;
+            let (received, sent) = pod.namespace().transmissions("eth0")?;
             counters.sent.insert(pod.name().to_owned(), sent);
             counters.received.insert(pod.name().to_owned(), received);
         }
-        (counters.copies, _) = transmissions(self.namespace(), MIRROR)?;
+        (counters.copies, _) = self.namespace().transmissions(MIRROR)?;
         Ok(counters)
     }
 
@@ -110,20 +110,4 @@ impl Node {
         }
         Ok(())
     }
-}
-
-/// Frames that an interface has received and sent, by the word of its kernel.
-fn transmissions(namespace: &Namespace, interface: &str) -> Result<(u64, u64)> {
-    namespace.inside(|| {
-        let table = fs::read_to_string("/proc/thread-self/net/dev")?;
-        let line =
-            table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
-        let line = line.with_context(|| format!("there is no interface {interface}"))?;
-        let columns = line
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<std::result::Result<Vec<u64>, _>>()?;
-        // Eight columns of what was received, then as many of what was sent; bytes come first, frames second.
-        Ok((columns[1], columns[9]))
-    })
 }

@@ -61,9 +61,9 @@ impl Service {
     }
 }
 
-/// A child process that should run until told otherwise.
+/// A child process that should run until told otherwise; it is killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub struct Daemon {
     name: String,
     invocation: Invocation,
     log: PathBuf,
@@ -72,11 +72,15 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// A daemon that is not started yet; what it prints is added to `log`.
-    pub(crate) fn new(name: &str, invocation: Invocation, log: PathBuf) -> Self {
+    pub fn new(name: &str, invocation: Invocation, log: PathBuf) -> Self {
         Self { name: name.to_owned(), invocation, log, child: Mutex::new(None) }
     }
 
-    pub(crate) fn start(&self) -> Result {
+    /// Starts it and does not wait.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn start(&self) -> Result {
         let mut child = self.child.lock().expect("no holder of this lock panics");
         ensure!(child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
@@ -103,7 +107,10 @@ impl Daemon {
     }
 
     /// Sends a signal and waits for the end.
-    pub(crate) fn end(&self, signal: Signal) -> Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn end(&self, signal: Signal) -> Result<ExitStatus> {
         self.alive()?;
         self.signal(signal)?;
         self.wait()
@@ -117,7 +124,10 @@ impl Daemon {
     }
 
     /// Fails when the daemon ended without being told to.
-    pub(crate) fn alive(&self) -> Result {
+    ///
+    /// # Errors
+    /// See above, with its last words.
+    pub fn alive(&self) -> Result {
         let mut slot = self.child.lock().expect("no holder of this lock panics");
         if let Some(child) = slot.as_mut()
             && let Some(status) = child.try_wait()?
@@ -127,7 +137,8 @@ impl Daemon {
         Ok(())
     }
 
-    pub(crate) fn log(&self) -> &Path {
+    /// Where its words go.
+    pub fn log(&self) -> &Path {
         &self.log
     }
 }

@@ -54,14 +54,14 @@ mod two_nodes;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
-pub use bench::{CostOptions, bench, cost, overhead, scale};
+pub use bench::{CostOptions, Work, bench, cost, describe_machine, overhead, scale};
 pub use browser::Browser;
 pub use capture::{Capture, MIRROR};
 pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, Request, ServiceAccount};
 pub use command::{Invocation, Output};
 pub use conversation::{Conversation, line_of};
 pub use counters::{Counters, OURS};
-pub use daemon::Service;
+pub use daemon::{Daemon, Service};
 pub use dashboard::{Question, questions};
 pub use datagrams::Arrivals;
 pub use demo::demo;

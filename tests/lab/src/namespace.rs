@@ -1,6 +1,10 @@
 //! A named network namespace, and doing things inside of one.
 
-use std::{fs::File, path::Path, thread};
+use std::{
+    fs::{self, File},
+    path::Path,
+    thread,
+};
 
 use anyhow::{Context as _, anyhow};
 use nix::sched::{CloneFlags, setns};
@@ -72,6 +76,26 @@ impl Namespace {
                 work()
             });
             worker.join().map_err(|_| anyhow!("work inside of {path} panicked"))?
+        })
+    }
+
+    /// Frames that an interface has received and sent, by the word of its kernel.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn transmissions(&self, interface: &str) -> Result<(u64, u64)> {
+        self.inside(|| {
+            let table = fs::read_to_string("/proc/thread-self/net/dev")?;
+            let mut lines = table.lines();
+            let line =
+                lines.find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
+            let line = line.with_context(|| format!("there is no interface {interface}"))?;
+            let columns = line
+                .split_whitespace()
+                .map(str::parse)
+                .collect::<std::result::Result<Vec<u64>, _>>()?;
+            // Eight columns of what was received, then as many of what was sent; bytes come first, frames second.
+            Ok((columns[1], columns[9]))
         })
     }
 

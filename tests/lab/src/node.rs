@@ -343,6 +343,17 @@ impl Node {
         })
     }
 
+    /// Takes note of daemons that ended by themselves, so that a node that is no longer wanted can go without a panic;
+    /// gives what [`Self::alive`] would have said of each.
+    pub fn bury_the_dead(&self) -> Vec<String> {
+        let dead = self.daemons.iter().filter_map(|(_, daemon)| {
+            let words = daemon.alive().err()?;
+            let _ = daemon.wait();
+            Some(words.to_string())
+        });
+        dead.collect()
+    }
+
     /// A service's log file.
     pub fn log_file(&self, service: Service) -> PathBuf {
         self.log_folder().join(format!("{}.log", service.name()))

@@ -20,7 +20,7 @@ mod underlay;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{Node, PodSpec, Result, SWITCHES};
+use crate::{Node, Pod, PodSpec, Result, SWITCHES};
 
 pub use network::SERVICE_PORTS;
 
@@ -79,5 +79,18 @@ impl TwoNodes {
     /// Both, the first one first.
     pub fn nodes(&self) -> [&Node; 2] {
         [&self.first, &self.second]
+    }
+
+    /// Pod a, b or c.
+    ///
+    /// # Panics
+    /// There is no such Pod.
+    pub fn pod(&self, name: &str) -> Pod {
+        if name == "c" { self.second.pod(name) } else { self.first.pod(name) }
+    }
+
+    /// The interface of each node that has its own address.
+    pub fn node_interface() -> &'static str {
+        underlay::device()
     }
 }

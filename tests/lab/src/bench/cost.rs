@@ -106,7 +106,7 @@ pub fn cost(options: &CostOptions) -> Result {
 
 fn measure(options: &CostOptions) -> Result<Run> {
     let mut run = Run {
-        machine: machine::describe()?,
+        machine: machine::describe_machine()?,
         datapath: options.datapath,
         chunk: CHUNK,
         repeated: 0,

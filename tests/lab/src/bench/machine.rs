@@ -4,8 +4,11 @@ use std::{fs, thread};
 
 use crate::{Invocation, Result};
 
-/// Processor, kernel, versions and day, in two lines.
-pub(super) fn describe() -> Result<String> {
+/// Processor, kernel, versions and day, and how busy the machine is, in two lines.
+///
+/// # Errors
+/// Open vSwitch or OVN is not there.
+pub fn describe_machine() -> Result<String> {
     let cores = thread::available_parallelism()?;
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name\t: "));

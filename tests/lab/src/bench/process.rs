@@ -17,12 +17,12 @@ pub(super) struct Memory {
 }
 
 /// Use of the processor since the process began.
-#[derive(Clone, Copy)]
-pub(super) struct Work {
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
     /// In user space and in the kernel.
-    pub(super) busy: Duration,
+    pub busy: Duration,
     /// Times that it was taken off a processor, of its own accord or not.
-    pub(super) switches: u64,
+    pub switches: u64,
 }
 
 impl Memory {
@@ -41,7 +41,10 @@ impl Memory {
 
 impl Work {
     /// Of all its threads that still run.
-    pub(super) fn of(pid: u32) -> Result<Self> {
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn of(pid: u32) -> Result<Self> {
         let mut work = Self { busy: Duration::ZERO, switches: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let folder = thread?.path();
@@ -57,7 +60,8 @@ impl Work {
     }
 
     /// What was done since `before`.
-    pub(super) fn since(self, before: Self) -> Self {
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
         Self { busy: self.busy - before.busy, switches: self.switches - before.switches }
     }
 }

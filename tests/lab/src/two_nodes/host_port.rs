@@ -24,7 +24,7 @@ pub(super) fn add(node: &Node, index: usize) -> Result {
     node.namespace().ip_batch(&format!(
         "link set ovn0 address {mac} up\n\
          addr add {ip}/16 dev ovn0\n\
-         route add {pods} via {JOIN_GATEWAY} dev ovn0\n"
+         route add {pods} via {JOIN_GATEWAY} dev ovn0 src {own}\n"
     ))?;
     node.nbctl(["wait-until", "Logical_Switch_Port", &port, "up=true"])?;
     Ok(())

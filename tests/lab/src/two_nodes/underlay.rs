@@ -22,7 +22,8 @@ pub(super) fn connect([first, second]: [&Node; 2]) -> Result {
         node.namespace().program("ethtool").args(["-K", NIC]).args(off.split(' ')).run()?;
         node.quiet(NIC)?;
         node.namespace().ip(["link", "set", NIC, "up"])?;
-        let device = device(node)?;
+        bridge(node)?;
+        let device = device();
         node.namespace()
             .ip_batch(&format!("addr add {ip}/24 dev {device}\nlink set {device} up\n"))?;
         node.vsctl(["set", "Open_vSwitch", ".", &format!("external_ids:ovn-encap-ip={ip}")])?;
@@ -30,15 +31,19 @@ pub(super) fn connect([first, second]: [&Node; 2]) -> Result {
     Ok(())
 }
 
-/// The interface that is to have the node's address. The userspace datapath only tunnels over its own ports.
-fn device(node: &Node) -> Result<&'static str> {
-    if env::var("LAB_DATAPATH").is_ok_and(|kind| kind == "system") {
-        return Ok(NIC);
+/// The interface that has a node's address. The userspace datapath only tunnels over its own ports.
+pub(super) fn device() -> &'static str {
+    if env::var("LAB_DATAPATH").is_ok_and(|kind| kind == "system") { NIC } else { BRIDGE }
+}
+
+/// Puts the NIC on a bridge of its own, where that is to have the address.
+fn bridge(node: &Node) -> Result {
+    if device() == BRIDGE {
+        let add = format!(
+            "add-br {BRIDGE} -- set Bridge {BRIDGE} datapath_type=netdev -- add-port {BRIDGE} {NIC}"
+        );
+        node.vsctl(add.split(' '))?;
+        node.quiet(BRIDGE)?;
     }
-    let add = format!(
-        "add-br {BRIDGE} -- set Bridge {BRIDGE} datapath_type=netdev -- add-port {BRIDGE} {NIC}"
-    );
-    node.vsctl(add.split(' '))?;
-    node.quiet(BRIDGE)?;
-    Ok(BRIDGE)
+    Ok(())
 }
