@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-compat bench bench-cost lab lab-shell lab-down
+.PHONY: help setup build demo test test-compat bench bench-cost bench-mirror lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -38,6 +38,11 @@ bench-cost: setup ## Measure what a packet costs, copied or not, on both datapat
 	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 2400 --share "$(TARGET)" bash -c \
 	'modprobe ipv6 && exec tests/lab/sandbox "$$0" cost --datapath system --json /share/cost-system.json' \
 	"$(abspath $(TARGET))/release/lab"
+
+bench-mirror: setup ## Compare what mirroring costs with off and with OVS's Mirror, in 40 minutes; OPTIONS=--quick: in 6
+	@tests/setup.sh qperf:qperf wrk:wrk nginx:nginx-light
+	@cargo build --release -p ofmirror -p bench-mirror
+	@tests/lab/sandbox "$(TARGET)/release/bench-mirror" --out "$(TARGET)/bench-mirror" $(OPTIONS)
 
 lab: build ## Keep a node with OVN and five Pods up for work by hand
 	@$(LAB) up

@@ -6,13 +6,14 @@ mod tests;
 
 use std::{fs, path::Path};
 
+use clap::ValueEnum as _;
 use lab::Result;
 use table::{Table, compared};
 
 use crate::{
     metric::Metric,
     plot,
-    results::Results,
+    results::{Results, Settings},
     scenario::Scenario,
     statistics::median,
     variant::{Variant, comparisons},
@@ -56,8 +57,11 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
     };
     text += &format!("{}\n\nOn {datapath}, ", results.machine.trim());
     text += &format!(
-        "{} rounds, {} s for each probe. To repeat it: `make bench-mirror`.\n\n{LEGEND}",
-        settings.repeats, settings.seconds
+        "with {}; {} rounds, {} s for each probe. To repeat it: `{}`.\n\n{LEGEND}",
+        results.programs,
+        settings.repeats,
+        settings.seconds,
+        command(settings)
     );
     text += &failures(results);
     let compared = comparisons(&settings.variants);
@@ -81,13 +85,31 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
     text
 }
 
+/// The command that measures the same.
+fn command(settings: &Settings) -> String {
+    fn list<T>(values: &[T], show: impl Fn(&T) -> String) -> String {
+        values.iter().map(show).collect::<Vec<_>>().join(",")
+    }
+    let name = |scenario: &Scenario| {
+        scenario.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    };
+    let Settings { repeats, seconds, scenarios, sizes, variants, .. } = settings;
+    format!(
+        "make bench-mirror OPTIONS='--repeats={repeats} --seconds={seconds} --scenarios={} --sizes={} --variants={}'",
+        list(scenarios, name),
+        list(sizes, u32::to_string),
+        list(variants, Variant::to_string)
+    )
+}
+
 /// What went wrong, if something did.
 fn failures(results: &Results) -> String {
     if results.failures.is_empty() {
         return "\nNo probe failed, and every variant was seen to take effect each time, by copies of pings.\n".into();
     }
-    let mut text =
-        String::from("\nNot counted below, because it failed twice or took no effect:\n\n");
+    let mut text = String::from(
+        "\nWhat went wrong; what failed twice or took no effect is not counted below:\n\n",
+    );
     for failure in &results.failures {
         let first = failure.lines().next().unwrap_or_default();
         text += &format!("- {first}\n");

@@ -13,6 +13,8 @@ use crate::{metric::Metric, probe::Probe, scenario::Scenario, variant::Variant};
 pub(crate) struct Results {
     /// Processor, kernel, versions, day, load.
     pub(crate) machine: String,
+    /// What measured, with versions.
+    pub(crate) programs: String,
     /// `netdev`, which is Open vSwitch's own, or `system`, which is the kernel's.
     pub(crate) datapath: String,
     pub(crate) settings: Settings,

@@ -11,7 +11,7 @@ use crate::{
     report,
     results::{Results, Sample, Settings},
     scenario::Scenario,
-    stage::Stage,
+    stage::{self, Stage},
     variant::Variant,
 };
 
@@ -29,6 +29,7 @@ pub(crate) fn measure(settings: Settings, folder: &Path) -> Result {
     let datapath = std::env::var("LAB_DATAPATH").unwrap_or_else(|_| "netdev".to_owned());
     let mut results = Results {
         machine: describe_machine()?,
+        programs: stage::versions()?,
         datapath,
         settings,
         complete: false,

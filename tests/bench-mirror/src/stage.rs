@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lab::{Daemon, Namespace, Node, Result, TwoNodes, until};
+use lab::{Daemon, Invocation, Namespace, Node, Output, Result, TwoNodes, until};
 
 use crate::in_force;
 
@@ -43,6 +43,21 @@ impl Stage {
     pub(crate) fn nodes(&self) -> &TwoNodes {
         &self.nodes
     }
+}
+
+/// What the servers and clients are, with their versions.
+pub(crate) fn versions() -> Result<String> {
+    let mut found = Vec::new();
+    for (program, option) in [("qperf", "--version"), ("wrk", "--version"), ("nginx", "-v")] {
+        // Not all of them end well, or say it on their standard output.
+        let Output { stdout, stderr, .. } = Invocation::new(program).arg(option).output()?;
+        let said = stdout + &stderr;
+        let version =
+            said.split_whitespace().find(|word| word.contains(|c: char| c.is_ascii_digit()));
+        let version = version.and_then(|word| word.rsplit('/').next()).unwrap_or("unknown");
+        found.push(format!("{program} {version}"));
+    }
+    Ok(found.join(", "))
 }
 
 fn qperf(node: &Node, namespace: &Namespace) -> Result<Daemon> {

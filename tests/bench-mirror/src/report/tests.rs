@@ -37,6 +37,7 @@ fn results() -> Result<Results> {
     }
     Ok(Results {
         machine: "a machine".into(),
+        programs: "qperf".into(),
         datapath: "netdev".into(),
         settings: Settings {
             repeats: 2,
