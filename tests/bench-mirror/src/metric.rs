@@ -78,6 +78,11 @@ impl Metric {
         self == Self::UdpLost
     }
 
+    /// Whether it is processor time, of which is told how much was added.
+    pub(crate) fn is_cost(self) -> bool {
+        Self::STREAM_CPU.contains(&self) || Self::HTTP_CPU.contains(&self)
+    }
+
     /// A value for people; the units of network figures are those that the page uses.
     pub(crate) fn show(self, value: f64) -> String {
         match self {

@@ -24,13 +24,14 @@ pub(crate) const FILE: &str = "report.md";
 
 /// What the columns and cells mean.
 const LEGEND: &str = "\
-Values are medians, ± half of what lies between the smallest and the largest. Latency is half of a round trip. Lost is what was sent and did
-not arrive; bandwidth is what arrived. CPU is the time of all processors of the machine (clients, servers, kernel,
-interrupts and listeners included, from /proc/stat, to 10 ms); ovs-vswitchd is that of both nodes' processes (to 1 ns);
-GB are 10^9 bytes that arrived, packets are frames that the server's NIC received and sent.
+Values are medians, ± half of what lies between the smallest and the largest. Latency is half of a round trip. Lost is
+what was sent and did not arrive; bandwidth is what arrived. CPU is the time of all processors of the machine (clients,
+servers, kernel, interrupts and listeners included, from /proc/stat, to 10 ms); ovs-vswitchd is that of both nodes'
+processes (to 1 ns); GB are 10^9 bytes that arrived, packets are frames that the server's NIC received and sent.
 
 Ratios are geometric means over neighbours in time, with the 95 % interval of confidence by Student's distribution;
-for lost rates, differences in percentage points instead. *noise*: by these samples, it may as well make no difference.
+for lost rates, differences in percentage points instead. *noise*: by these samples, it may as well make no difference;
+`[?]`: one pair tells no interval. For processor time, what was added follows in the unit of the column.
 *All* is over all sizes or numbers of connections. A variant with `+listener` has a tcpdump on `mirror0` of each node.
 ";
 

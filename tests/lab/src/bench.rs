@@ -60,7 +60,7 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
 /// # Errors
 /// Something does not work; how fast it is does not matter.
 pub fn scale(ports: &[u16]) -> Result {
-    println!("{}\n", machine::describe_machine()?);
+    println!("{}\n", describe_machine()?);
     print!("{}", scale::play(ports)?);
     println!("\n{}", machine::load()?);
     Ok(())

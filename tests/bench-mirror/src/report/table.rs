@@ -47,5 +47,8 @@ pub(super) fn compared(
     let Some(interval) = interval else { return "-".to_owned() };
     let unit = if metric.is_share() { " points" } else { "" };
     let noise = if interval.is_noise(nothing) { " *noise*" } else { "" };
-    format!("{interval}{unit}{noise}")
+    // Different sizes have different costs; only for one the difference means something.
+    let added = parameter.filter(|_| metric.is_cost()).and_then(|_| difference(&pairs));
+    let added = added.map_or(String::new(), |added| format!(", added {added}"));
+    format!("{interval}{unit}{noise}{added}")
 }

@@ -90,6 +90,9 @@ fn processor_time_is_told_for_each_gigabyte_that_arrived() -> Result {
     // 2 s for 0.125 GB and for 0.25 GB.
     assert!(cell(&report, &["1k", "off"], "TCP, CPU s/GB").starts_with("12.0 "));
     assert!(cell(&report, &["1k", "off"], "TCP, ovs-vswitchd s/GB").starts_with("6.00 "));
+    // 2 / 0.112625 - 16 and 2 / 0.224875 - 8.
+    let added = cell(&report, &["1k", "ofmirror / off"], "TCP, CPU s/GB");
+    assert!(added.starts_with("1.11 [1.10, 1.12], added 1.33 ["), "{added}");
     Ok(())
 }
 
