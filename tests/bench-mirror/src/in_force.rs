@@ -1,6 +1,9 @@
 //! Putting a variant in force on both nodes, and making sure that it is.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use lab::{Agent, Daemon, MIRROR, Node, Result, TwoNodes, until};
 use nix::sys::signal::Signal;
@@ -11,6 +14,8 @@ use crate::variant::{Copier, Variant};
 const PINGS: u64 = 5;
 /// How long copies that should not be may take to come.
 const SILENCE: Duration = Duration::from_millis(50);
+/// How long copies that should be may take to come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A variant that is in force, until it is taken out.
 pub(crate) struct InForce<'a> {
@@ -90,9 +95,15 @@ impl<'a> InForce<'a> {
             thread::sleep(SILENCE);
             return Ok(copied()? == [0, 0]);
         }
+        let deadline = Instant::now() + PATIENCE;
         // Request and answer.
-        let all = || Ok(copied()?.iter().all(|copies| *copies >= 2 * PINGS).then_some(()));
-        Ok(until("copies", all).is_ok())
+        while copied()?.iter().any(|copies| *copies < 2 * PINGS) {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            thread::sleep(SILENCE / 10);
+        }
+        Ok(true)
     }
 
     /// Fails when something that is in force ended by itself.
