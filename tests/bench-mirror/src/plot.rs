@@ -89,6 +89,7 @@ fn chart(
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(1)
         .x_labels(scenarios.len() * 2 + 1)
         .x_label_formatter(&name)
         .x_desc("scenario")

@@ -26,8 +26,8 @@ pub(crate) const FILE: &str = "report.md";
 const LEGEND: &str = "\
 Values are medians, ± half of what lies between the smallest and the largest. Latency is half of a round trip. Lost is
 what was sent and did not arrive; bandwidth is what arrived. CPU is the time of all processors of the machine (clients,
-servers, kernel, interrupts and listeners included, from /proc/stat, to 10 ms); ovs-vswitchd is that of both nodes'
-processes (to 1 ns); GB are 10^9 bytes that arrived, packets are frames that the server's NIC received and sent.
+servers, kernel, interrupts, listeners, and whatever else runs on it included; from /proc/stat, to 10 ms); ovs-vswitchd
+is that of both nodes' processes (to 1 ns); GB are 10^9 bytes that arrived, packets are frames that the server's NIC received and sent.
 
 Ratios are geometric means over neighbours in time, with the 95 % interval of confidence by Student's distribution;
 for lost rates, differences in percentage points instead. *noise*: by these samples, it may as well make no difference;
@@ -50,7 +50,7 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
     let settings = &results.settings;
     let mut text = String::from("# What mirroring costs\n\n");
     if !results.complete {
-        text += "**Incomplete: the run did not come to its end.**\n\n";
+        text += "**Incomplete: the run has not come to its end.**\n\n";
     }
     let datapath = match results.datapath.as_str() {
         "system" => "the kernel's datapath",
@@ -122,7 +122,7 @@ fn failures(results: &Results) -> String {
 fn summary(results: &Results, pairs: &[(Variant, Variant)]) -> String {
     let metrics: Vec<_> = Metric::STREAMS
         .into_iter()
-        .chain([Metric::Qps, Metric::TcpCpu, Metric::UdpSwitchCpu])
+        .chain([Metric::Qps, Metric::TcpCpu, Metric::TcpSwitchCpu, Metric::UdpSwitchCpu])
         .collect();
     let titles = metrics.iter().map(|metric| metric.title().to_owned());
     let heads = ["Scenario", "Compared"].map(str::to_owned).into_iter().chain(titles);
