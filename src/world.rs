@@ -171,7 +171,7 @@ impl World {
     /// The one that is to be mirrored and has this number.
     #[must_use]
     pub fn mirrored_port(&self, port: OfPort) -> Option<&Selected> {
-        self.pods.port(self.planner.name_of(port)?)
+        self.pods.mirrored_port(port)
     }
 
     /// The ports of which something is copied.

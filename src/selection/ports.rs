@@ -10,6 +10,8 @@ use std::{
 };
 
 use super::{Selected, Wish, decide};
+use flows::model::OfPort;
+
 use crate::{
     cluster::{Changed, Cluster},
     pods::{Pod, PodPort},
@@ -26,6 +28,8 @@ pub struct Selection {
     claimed: HashMap<Arc<str>, Names>,
     /// Those that may be of a Pod.
     candidates: BTreeMap<Pod, Names>,
+    /// Those that are mirrored, by number: an honest switch has no two of one.
+    numbered: HashMap<OfPort, Names>,
     /// Pods of which ports are mirrored, and how many ports.
     mirrored: HashMap<Pod, usize>,
     /// MTUs, and how many ports have them.
@@ -93,6 +97,12 @@ impl Selection {
         self.ports.get(name)
     }
 
+    /// The port that is to be mirrored and has this number.
+    #[must_use]
+    pub fn mirrored_port(&self, ofport: OfPort) -> Option<&Selected> {
+        self.port(self.numbered.get(&ofport)?.first()?)
+    }
+
     /// How many Pods are to be mirrored.
     #[must_use]
     pub fn mirrored_pods(&self) -> usize {
@@ -151,13 +161,25 @@ impl Selection {
                 self.mtus.remove(&mtu);
             }
         }
-        if selected.is_mirrored() {
-            let pod = selected.pod();
-            let ports = self.mirrored.entry(pod.clone()).or_default();
-            *ports = ports.saturating_add_signed(more);
-            if *ports == 0 {
-                self.mirrored.remove(&pod);
+        if !selected.is_mirrored() {
+            return;
+        }
+        if let Some(ofport) = selected.port.ofport {
+            let names = self.numbered.entry(ofport).or_default();
+            if more > 0 {
+                names.insert(Arc::clone(&selected.port.interface));
+            } else {
+                names.remove(&selected.port.interface);
             }
+            if names.is_empty() {
+                self.numbered.remove(&ofport);
+            }
+        }
+        let pod = selected.pod();
+        let ports = self.mirrored.entry(pod.clone()).or_default();
+        *ports = ports.saturating_add_signed(more);
+        if *ports == 0 {
+            self.mirrored.remove(&pod);
         }
     }
 }

@@ -235,6 +235,16 @@ fn only_annotated_pods_are_mirrored_unless_all_are_wished_for() {
 }
 
 #[test]
+fn whose_a_port_is_does_not_depend_on_the_mirror_port() {
+    let mut world = world(true);
+    world.set_ovsdb(database(&[2, 3]));
+    let of = |world: &World| Some(world.mirrored_port(OfPort(3))?.pod().to_string());
+    assert_eq!(of(&world).as_deref(), Some("lsp3"), "what is counted is booked for somebody");
+    world.set_ovsdb(database(&[2]));
+    assert_eq!(of(&world), None);
+}
+
+#[test]
 fn the_mirror_port_must_carry_what_the_largest_pod_port_does() {
     let mut world = world(false);
     assert_eq!(world.demand().mtu, 1500);

@@ -171,12 +171,6 @@ impl Planner {
         &self.undelivered
     }
 
-    /// The port that has this number, if anything of it is to be copied.
-    #[must_use]
-    pub fn name_of(&self, port: OfPort) -> Option<&Arc<str>> {
-        self.names.get(&port)?.first()
-    }
-
     /// The ports of which something is copied.
     #[must_use]
     pub fn hooked(&self) -> BTreeSet<OfPort> {
