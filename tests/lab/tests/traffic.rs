@@ -142,16 +142,16 @@ fn the_totals_go_on_whatever_happens_to_flows_and_ports() -> Result {
 
 #[test]
 fn a_new_agent_does_not_count_again_what_its_predecessor_has() -> Result {
-    let node = Node::start()?;
+    let node = silent_node()?;
     node.annotate("a")?;
     node.agent(&[])?.kill()?;
-    node.say_everything()?;
+    speak(&node)?;
     let unseen: u64 = node.counters()?.copies;
     assert!(unseen > 0, "the flows of the former agent are still there");
     let agent = node.agent(&[])?;
     until("the flows to be read", || Ok((!totals(&agent, PACKETS)?.is_empty()).then_some(())))?;
     assert_eq!(totals(&agent, PACKETS)?.values().sum::<u64>(), 0);
-    node.say_everything()?;
+    speak(&node)?;
     let copies = node.counters()?.copies - unseen;
     until("what came since to be counted", || {
         Ok((totals(&agent, PACKETS)?.values().sum::<u64>() == copies).then_some(()))
