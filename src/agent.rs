@@ -20,7 +20,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use metrics::Metrics;
+use metrics::{Failure, Metrics};
 use tokio::{
     sync::watch,
     task::{JoinHandle, unconstrained},
@@ -132,7 +132,7 @@ impl Agent {
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
-        let failures = metrics.errors.with_label_values(&["nic"]);
+        let failures = metrics.failures(Failure::Nic);
         let replace = manners.replace_mirrors;
         let keeper = Keeper::new(settings.clone(), replace, ovsdb.clone(), states, failures);
         let keeper = tokio::spawn(keeper.run(demanded));
@@ -185,7 +185,7 @@ impl Agent {
                 Ok(()) = database.changed() => {
                     let state = database.borrow_and_update().clone();
                     if matches!(&state.connection, ovsdb::Connection::Connecting { reason: Some(_) }) {
-                        self.count_error("ovsdb");
+                        self.count(Failure::Ovsdb);
                     }
                     self.world.set_ovsdb(state);
                 }
@@ -275,7 +275,7 @@ impl Agent {
                 self.book_readings();
             }
             Err(error) => {
-                self.count_error("openflow");
+                self.count(Failure::Openflow);
                 if self.world.switch().is_ok() {
                     warn!(%error, "lost the bridge");
                 }
@@ -295,7 +295,7 @@ impl Agent {
         for _ in 0..COALESCED {
             let Some(news) = next else { break };
             if matches!(news, News::Failed(..)) {
-                self.count_error("kubernetes");
+                self.count(Failure::Kubernetes);
             }
             changed |= self.world.hear(news);
             next = Kubernetes::next(&mut self.kubernetes).now_or_never();
@@ -314,8 +314,8 @@ impl Agent {
         self.world.set_audience(audience);
     }
 
-    fn count_error(&self, reason: &str) {
-        self.metrics.errors.with_label_values(&[reason]).inc();
+    fn count(&self, failure: Failure) {
+        self.metrics.failures(failure).inc();
     }
 
     /// Does what is due; returns whether that may have changed what is to be done.
@@ -400,7 +400,7 @@ impl Agent {
         let Some(repair) = self.repair.take() else { return };
         let now = Instant::now();
         for (place, error) in &refused {
-            self.count_error("flow_refused");
+            self.count(Failure::FlowRefused);
             if let Some(flow) = repair.install_at(*place)
                 && self.refusals.note(flow, error, now)
             {
@@ -425,7 +425,7 @@ impl Agent {
                     .flow_changes
                     .with_label_values(&["refused"])
                     .inc_by(repair.len() as u64);
-                self.count_error("bundle_refused");
+                self.count(Failure::BundleRefused);
                 // If it is for one flow, the next attempt is without that.
                 if places.is_empty() {
                     warn!(%error, changes = repair.len(), "the switch refused a bundle; trying again");

@@ -1,8 +1,10 @@
 //! Every metric that ofmirror exports: its name, its type, its unit, its labels and its help, in one place.
 
+mod failure;
 mod families;
 mod family;
 
+pub use failure::Failure;
 pub use families::ALL;
 pub use family::{Family, Kind, Optional, Unit};
 pub use prometheus::IntCounter;
@@ -50,7 +52,7 @@ pub struct Metrics {
     pub restore: Histogram,
     pub reconcile: Histogram,
     pub install: Histogram,
-    pub errors: IntCounterVec,
+    errors: IntCounterVec,
     pub cpu: CounterVec,
     pub switched_packets: IntCounter,
     pub switched_bytes: IntCounter,
@@ -106,6 +108,12 @@ impl Metrics {
             baseline_packets: families::BASELINE_PACKETS.optional(registry),
             registry: registry.clone(),
         }
+    }
+
+    /// How often this went wrong.
+    #[must_use]
+    pub fn failures(&self, failure: Failure) -> IntCounter {
+        self.errors.with_label_values(&[failure.label()])
     }
 
     /// All metrics in Prometheus' text format, with those of the process.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::pending, sync::Arc, time::Instant};
 
-use metrics::Metrics;
+use metrics::{Failure, Metrics};
 use tokio::sync::mpsc;
 
 use super::Agent;
@@ -37,7 +37,7 @@ impl Kubernetes {
         let PodSource::Kubernetes { config, node } = &settings.pods else { return Ok(None) };
         let (announcements, announced) = mpsc::channel(events::WAITING);
         let client = connect(config, || {})?;
-        let refused = metrics.errors.with_label_values(&["event_refused"]);
+        let refused = metrics.failures(Failure::EventRefused);
         let publisher = events::Publisher::new(client, node, &settings.nic, refused);
         tokio::spawn(publisher.run(announced));
         let feed = Feed::start(config, node)?;

@@ -1,6 +1,9 @@
 //! Which packets a flow is for.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use super::{Field, MatchField};
 
@@ -11,14 +14,15 @@ use super::{Field, MatchField};
 /// codec takes apart the pairs (`xreg<n>`) in which OVS tells them, and writes pairs again.
 #[derive(Clone, Debug, Default)]
 pub struct Match {
-    fields: Vec<MatchField>,
+    /// Shared by all that know the flow: there may be thousands.
+    fields: Arc<[MatchField]>,
 }
 
 impl Match {
     /// The match on all of `fields`.
     #[must_use]
     pub fn new(fields: impl Into<Vec<MatchField>>) -> Self {
-        Self { fields: fields.into() }
+        Self { fields: fields.into().into() }
     }
 
     /// The fields in the order in which they came.
