@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-compat bench bench-cost bench-mirror lab lab-shell lab-down
+.PHONY: help setup build demo test test-compat bench bench-scale bench-cost bench-mirror lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -30,6 +30,10 @@ bench: setup ## Measure how soon, how fast and how small; takes minutes, most of
 	@cargo bench -q -p flows --bench plan -- 10000 > "$(TARGET)/plan-and-diff.txt"
 	@assets=$$(tests/kubernetes/binaries) && export KUBEBUILDER_ASSETS=$$assets; \
 	tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
+
+bench-scale: setup ## Measure what one change costs among ten ports and among thousands; takes an hour or so
+	@cargo build --release -p ofmirror -p lab
+	@tests/lab/sandbox "$(TARGET)/release/lab" scale
 
 bench-cost: setup ## Measure what a packet costs, copied or not, on both datapaths; takes minutes
 	@tests/setup.sh nft:nftables

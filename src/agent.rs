@@ -58,6 +58,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Every how many ticks our flows are read again, for what they have counted, and in case a report was missed.
 const REREAD: u32 = 5;
+/// How many flows may be read for each tick between two readings: of ten thousand ports' they are read every 20 ticks.
+const READ_PER_TICK: usize = 1000;
 /// How long after a loss all flows are scanned again: whoever removed ours may be a new OVN, that uses other bits.
 const RESCAN: Duration = Duration::from_secs(5);
 /// Bundles that may be sent between two ticks. Somebody who keeps removing our flows must not keep the switch busy.
@@ -140,7 +142,7 @@ impl Agent {
         let (nic, when) = (settings.nic.clone(), settings.when);
         tokio::spawn(audience::watch::run(nic, when, sink.clone(), audiences));
         Ok(Self {
-            world: settings.world(),
+            world: World::of(&settings),
             openflow: Link::new(settings.openflow.clone()),
             kubernetes,
             traffic: Traffic::new(metrics.clone()),
@@ -325,7 +327,8 @@ impl Agent {
         self.inquiries.beat();
         self.world.tick();
         if let Some(switch) = self.world.switch_mut() {
-            if tick.is_multiple_of(REREAD) {
+            let enough = u32::try_from(switch.observed().len() / READ_PER_TICK).unwrap_or(u32::MAX);
+            if tick.is_multiple_of(enough.max(REREAD)) {
                 switch.reread();
                 switch.read_sink();
             }

@@ -54,7 +54,7 @@ pub async fn observe(
     agent: Option<SocketAddr>,
     limit: Duration,
 ) -> Observation {
-    let mut world = settings.world();
+    let mut world = World::of(&settings);
     let (database, cluster, link, connection, agent) = tokio::join!(
         read_database(&settings.ovsdb, limit),
         read_cluster(&settings.pods, limit),

@@ -5,9 +5,7 @@ use std::{fs, io, path::PathBuf};
 use clap::ValueEnum;
 use flows::marker::MarkerBits;
 
-use crate::{
-    audience::Audience, cluster::Cluster, endpoint::Endpoint, selection::Wish, world::World,
-};
+use crate::{endpoint::Endpoint, selection::Wish};
 
 /// Where the kernel tells the host's name.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
@@ -55,20 +53,6 @@ pub enum PodSource {
         /// This node's name there.
         node: String,
     },
-}
-
-impl Settings {
-    /// A world in which nothing is known yet.
-    #[must_use]
-    pub fn world(&self) -> World {
-        let cluster = match self.pods {
-            PodSource::Ovsdb => None,
-            PodSource::Kubernetes { .. } => Some(Cluster::new()),
-        };
-        let mut world = World::new(self.wish.clone(), cluster);
-        world.set_audience(Audience::unknown(self.when));
-        world
-    }
 }
 
 /// The host's name, as the kernel tells it.

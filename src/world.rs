@@ -18,7 +18,7 @@ use crate::{
     ovsdb,
     pods::Rows,
     selection::{self, Selected, Selection, Wish},
-    settings::MirrorWhen,
+    settings::{MirrorWhen, PodSource, Settings},
     sink::{SinkState, keeper::Demand},
     switch::Switch,
     verdict::Report,
@@ -51,6 +51,18 @@ pub struct World {
 }
 
 impl World {
+    /// Nothing is known, and all is wanted as `settings` have it.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let cluster = match settings.pods {
+            PodSource::Ovsdb => None,
+            PodSource::Kubernetes { .. } => Some(Cluster::new()),
+        };
+        let mut world = Self::new(settings.wish.clone(), cluster);
+        world.set_audience(Audience::unknown(settings.when));
+        world
+    }
+
     /// Nothing is known, and copies are always wanted. With a cluster, that says which Pods are mirrored; without one, what OVSDB has on their ports.
     #[must_use]
     pub fn new(wish: Wish, cluster: Option<Cluster>) -> Self {

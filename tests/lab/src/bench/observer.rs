@@ -30,6 +30,8 @@ const HEADER: usize = 8;
 pub(super) struct Observer {
     stream: UnixStream,
     frames: Receiver<Stamped>,
+    /// Whether the switch may be too busy to tell of everything at once.
+    patient: bool,
     /// What the last message told and has not been taken yet.
     waiting: std::vec::IntoIter<Sighting>,
 }
@@ -59,7 +61,8 @@ impl Observer {
         let (sender, frames) = channel();
         let (reader, mut writer) = (stream.try_clone()?, stream.try_clone()?);
         thread::spawn(move || read(reader, &mut writer, &sender));
-        let mut observer = Self { stream, frames, waiting: Vec::new().into_iter() };
+        let waiting = Vec::new().into_iter();
+        let mut observer = Self { stream, frames, patient: false, waiting };
         let flags = MonitorFlags::INITIAL
             | MonitorFlags::ADD
             | MonitorFlags::REMOVED
@@ -86,10 +89,17 @@ impl Observer {
         }
     }
 
+    /// The same, though the switch may pause its reports: with thousands of changes at once it does, and tells of what came
+    /// meanwhile later.
+    pub(super) fn with_patience(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// What happens next.
     ///
     /// # Errors
-    /// Nothing does for a minute, or the switch paused its reports, which makes times worthless.
+    /// Nothing does for a minute, or the switch paused its reports, which makes times of single changes worthless.
     pub(super) fn next(&mut self) -> Result<Sighting> {
         loop {
             if let Some(seen) = self.waiting.next() {
@@ -99,7 +109,8 @@ impl Observer {
             if let Message::MultipartReply { body: MultipartReply::FlowMonitor(updates), .. } =
                 &message
             {
-                ensure!(!updates.contains(&FlowUpdate::Paused), "the switch paused its reports");
+                let paused = updates.contains(&FlowUpdate::Paused);
+                ensure!(self.patient || !paused, "the switch paused its reports");
             }
             self.waiting = sightings(stamped.at, message).collect::<Vec<_>>().into_iter();
         }

@@ -91,7 +91,7 @@ fn measure(ports: u16) -> Result<Vec<f64>> {
     let mut figures = Vec::new();
     say("starting the agent");
     let endpoint = format!("--openflow={}", scene.proxy.endpoint());
-    let (mut observer, _) = scene.observe()?;
+    let mut observer = scene.observe()?;
     let started = Instant::now();
     let agent = scene.node.launch_agent(&["--enable-mirror", &endpoint])?;
     // The five Pods are mirrored too.
@@ -130,15 +130,16 @@ struct Scene {
 }
 
 impl Scene {
-    fn observe(&self) -> Result<(Observer, Vec<Flow>)> {
-        Observer::watch(&self.node, &[TableId(0), self.deliveries])
+    fn observe(&self) -> Result<Observer> {
+        let (observer, _) = Observer::watch(&self.node, &[TableId(0), self.deliveries])?;
+        Ok(observer.with_patience())
     }
 
     /// Takes a port out of mirroring and back in, over and over.
     fn annotate(&self, agent: &Agent<'_>) -> Result<[f64; 3]> {
         let port = OfPort(self.node.ofport("bare0")?.into());
         let of_port = |(_, of)| of == port;
-        let (mut observer, _) = self.observe()?;
+        let mut observer = self.observe()?;
         let pid = agent.pid()?;
         thread::sleep(SETTLED);
         let (work, passed, begun) = (Work::of(pid)?, self.proxy.passed(), Instant::now());
@@ -182,7 +183,7 @@ impl Scene {
 
     /// One port more at a time.
     fn add(&self, agent: &Agent<'_>, ports: u16) -> Result<[f64; 2]> {
-        let (mut observer, _) = self.observe()?;
+        let mut observer = self.observe()?;
         let pid = agent.pid()?;
         let (mut delays, mut busy) = (Vec::new(), Duration::ZERO);
         for index in (ports..).take(ARRIVALS.into()) {
@@ -201,7 +202,7 @@ impl Scene {
         let (mut times, mut busy) = (Vec::new(), Duration::ZERO);
         for _ in 0..WIPES {
             agent.await_ready()?;
-            let (mut observer, _) = self.observe()?;
+            let mut observer = self.observe()?;
             let work = Work::of(pid)?;
             self.node.ofctl(&["del-flows"], [crate::OURS])?;
             let (gone, back) = observer.await_return(hooks)?;
