@@ -47,6 +47,7 @@ use crate::{
     settings::Settings,
     sink::{
         SinkState,
+        host_stack::HostStack,
         keeper::{Demand, Keeper},
     },
     status::live::Live,
@@ -76,6 +77,8 @@ const COALESCED: usize = 4096;
 pub struct Manners {
     /// Whether Mirror records that copy to the mirror port too are emptied.
     pub replace_mirrors: bool,
+    /// Whether copies get into the host's network stack.
+    pub host_stack: HostStack,
     /// Whether flows and port stay when the agent ends.
     pub keep_on_exit: bool,
     /// Whether there are pauses in which hooks are lifted.
@@ -135,8 +138,15 @@ impl Agent {
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
         let failures = metrics.failures(Failure::Nic);
-        let replace = manners.replace_mirrors;
-        let keeper = Keeper::new(settings.clone(), replace, ovsdb.clone(), states, failures);
+        let Manners { replace_mirrors, host_stack, .. } = manners;
+        let keeper = Keeper::new(
+            settings.clone(),
+            replace_mirrors,
+            host_stack,
+            ovsdb.clone(),
+            states,
+            failures,
+        );
         let keeper = tokio::spawn(keeper.run(demanded));
         let (audiences, audience) = watch::channel(Audience::default());
         let (nic, when) = (settings.nic.clone(), settings.when);

@@ -11,6 +11,7 @@
 mod apply;
 mod attach;
 mod error;
+mod ingress;
 mod link;
 mod observe;
 mod outlets;
@@ -20,6 +21,7 @@ mod watch;
 pub use apply::apply;
 pub use attach::{Unattachable, check_attachable};
 pub use error::NicError;
+pub use ingress::{leave_to_host, take_from_host};
 pub use link::{DefaultRoute, Ipv6, Link, Master};
 pub use observe::observe;
 pub use quiet::{Change, quiet};

@@ -25,6 +25,7 @@ use ofmirror::{
     openflow::{connection::ConnectionError, link::Link, session::Event},
     selection::{NamespaceRule, Wish},
     settings::{MirrorWhen, PodSource, Settings},
+    sink::host_stack::HostStack,
 };
 use peer::{Peer, accept_and_greet, during, resident, wire};
 use rust_ofp::{ofp_message::OfpMessage as _, openflow0x01::message::Message as Message10};
@@ -328,7 +329,12 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
         pods: PodSource::Ovsdb,
         when: MirrorWhen::Always,
     };
-    let manners = Manners { replace_mirrors: false, keep_on_exit: true, overhead_probe: None };
+    let manners = Manners {
+        replace_mirrors: false,
+        host_stack: HostStack::Reached,
+        keep_on_exit: true,
+        overhead_probe: None,
+    };
     let (_nobody, inquiries) = inquiry::channel::<_, ()>();
     let agent = Agent::start(settings, manners, Metrics::new(), sender, inquiries);
     (agent.expect("no API server is asked").run(pending()), health)

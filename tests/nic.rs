@@ -12,7 +12,8 @@ use std::{
 };
 
 use ofmirror::nic::{
-    Change, Link, NicError, Unattachable, Watch, apply, check_attachable, observe, quiet, watch,
+    Change, Link, NicError, Unattachable, Watch, apply, check_attachable, leave_to_host, observe,
+    quiet, take_from_host, watch,
 };
 
 /// Tells the test that it is the inner run, and how deep.
@@ -306,4 +307,33 @@ async fn settle(watch: &mut Watch) {
     marker.changed().await;
     ip("link del marker0");
     let _none_or_one = tokio::time::timeout(Duration::ZERO, watch.changed()).await;
+}
+
+#[test]
+fn copies_are_kept_from_the_host_beside_filters_of_others() {
+    let setup = "
+        link add mirror0 type veth peer name peer0
+        link add other0 type veth peer name peer1";
+    in_namespace("copies_are_kept_from_the_host_beside_filters_of_others", setup, async || {
+        let seen = async || {
+            let link = link("mirror0").await;
+            (link.kept_from_host, link.outlets.contains(&"tc filters".to_owned()))
+        };
+        assert_eq!(seen().await, (false, false));
+        let fresh = link("mirror0").await;
+        take_from_host(&fresh).await.unwrap();
+        assert_eq!(seen().await, (true, false));
+        take_from_host(&fresh).await.expect("what is there already is no error");
+
+        let redirect = "ingress u32 match u32 0 0 action mirred egress mirror dev other0";
+        run("tc", &format!("filter add dev mirror0 pref 7 {redirect}"));
+        assert_eq!(seen().await, (true, true));
+        leave_to_host(&fresh).await.unwrap();
+        assert_eq!(seen().await, (false, true), "what others put there stays");
+        run("tc", "filter del dev mirror0 ingress pref 7");
+        // One with our preference is not ours for that.
+        run("tc", &format!("filter add dev mirror0 pref 65535 {redirect}"));
+        assert_eq!(seen().await, (false, true));
+        assert!(leave_to_host(&link("peer0").await).await.is_err(), "there is none");
+    });
 }

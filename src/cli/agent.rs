@@ -20,6 +20,7 @@ use crate::{
     http::{self, Service},
     inquiry,
     overhead::probe::Probe,
+    sink::host_stack::HostStack,
 };
 
 const HELP: &str = r#"Examples:
@@ -55,6 +56,11 @@ pub(super) struct Options {
     /// sets up no Pod without it
     #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
     replace_mirrors: bool,
+
+    /// Whether copies go on to the host's own network stack when packet sockets have had them, on a mirror NIC that the agent made.
+    /// It has no use for them, and takes long over a broadcast
+    #[arg(long, env = "OFMIRROR_HOST_STACK", default_value = "spared", value_name = "WHETHER")]
+    host_stack: HostStack,
 
     /// Lift hooks for short pauses to see what switching costs without them, as in 10m/2s: every 10 minutes for 2 seconds
     ///
@@ -114,6 +120,7 @@ impl Options {
         }
         let manners = Manners {
             replace_mirrors: self.replace_mirrors,
+            host_stack: self.host_stack,
             keep_on_exit: self.on_exit == OnExit::Keep,
             overhead_probe: self.overhead_probe,
         };

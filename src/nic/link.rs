@@ -37,6 +37,8 @@ pub struct Link {
     /// How its packets may leave it other than by packet sockets, in words: devices on top of it, an XDP program, tc
     /// filters. What was moved from it to another network namespace is not known.
     pub outlets: Vec<String>,
+    /// Whether our filter keeps its packets from the host's network stack.
+    pub kept_from_host: bool,
 }
 
 /// The link that another link is enslaved to.
@@ -126,6 +128,7 @@ pub(super) mod tests {
             default_routes: vec![],
             ipv6: Some(Ipv6 { can_disable: true, ..Ipv6::default() }),
             outlets: vec![],
+            kept_from_host: false,
         }
     }
 }

@@ -23,7 +23,7 @@ use rtnetlink::{
 use super::{
     error::NicError,
     link::{DefaultRoute, Ipv6, Link, Master, disable_ipv6_path},
-    outlets::{has_program, outlets},
+    outlets::{has_program, look_for_outlets},
 };
 
 /// The families whose addresses and routes count.
@@ -87,7 +87,7 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let sysctl = OpenOptions::new().write(true).open(disable_ipv6_path(&link.name));
         ipv6.can_disable = sysctl.is_ok();
     }
-    link.outlets.extend(outlets(handle, &link).await);
+    look_for_outlets(handle, &mut link).await;
     Ok(link)
 }
 
@@ -106,6 +106,7 @@ fn decode(message: LinkMessage) -> Link {
         default_routes: vec![],
         ipv6: None,
         outlets: vec![],
+        kept_from_host: false,
     };
     for attribute in message.attributes {
         match attribute {

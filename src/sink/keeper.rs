@@ -9,7 +9,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Facts, OWNER, SinkState, Step, mirrors, next_step};
+use super::{
+    Facts, OWNER, SinkState, Step,
+    host_stack::{HostStack, Sparing},
+    mirrors, next_step,
+};
 use crate::{
     nic::{self, NicError},
     openflow::no_flood::{NoFloodError, set_no_flood},
@@ -54,6 +58,7 @@ pub struct Keeper {
     failures: IntCounter,
     /// The port that is kept free of floods, and the connection by which that was said.
     quieted: Option<(OfPort, u64)>,
+    host_stack: Sparing,
 }
 
 /// Whether there is more to do now, or nothing until something changes.
@@ -68,11 +73,13 @@ impl Keeper {
     pub fn new(
         settings: Settings,
         replace_mirrors: bool,
+        host_stack: HostStack,
         ovsdb: ovsdb::Client,
         states: watch::Sender<SinkState>,
         failures: IntCounter,
     ) -> Self {
-        Self { settings, replace_mirrors, ovsdb, states, failures, quieted: None }
+        let host_stack = Sparing::new(host_stack);
+        Self { settings, replace_mirrors, ovsdb, states, failures, quieted: None, host_stack }
     }
 
     /// Keeps the port as `demands` say. Ends when the agent does, or by being dropped.
@@ -120,20 +127,21 @@ impl Keeper {
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
-        match (&step, demand.switch) {
-            (Step::Done(port), Some(switch)) if self.quieted != Some((*port, switch)) => {
+        match (&step, demand.switch, self.host_stack.due(&facts)) {
+            (Step::Done(port), Some(switch), _) if self.quieted != Some((*port, switch)) => {
                 self.keep_floods_off(*port).await?;
                 self.quieted = Some((*port, switch));
             }
-            (Step::Done(_), _) if self.replace_mirrors && selecting(&facts).next().is_some() => {
+            (Step::Done(_), ..) if self.replace_mirrors && selecting(&facts).next().is_some() => {
                 self.replace_mirrors(&facts).await?;
             }
+            (Step::Done(_), _, Some(link)) => self.host_stack.settle(link).await?,
             // Without its switch a port has no device; that is no reason to make it anew.
-            (Step::Done(_) | Step::Wait(_), _) | (Step::Remove(..), None) => {
+            (Step::Done(_) | Step::Wait(_), ..) | (Step::Remove(..), None, _) => {
                 self.publish(&facts, &step);
                 return Ok(Progress::Settled);
             }
-            (Step::Create(bridge, kind), switch) => {
+            (Step::Create(bridge, kind), switch, _) => {
                 // The rest of a port that somebody has removed must not be taken for a NIC of the host.
                 let is_rest = link.as_ref().is_some_and(nic::Link::is_made_by_switch);
                 if is_rest && !(self.is_lasting(&facts, &step).await? && switch.is_some()) {
@@ -149,17 +157,17 @@ impl Keeper {
                 };
                 self.transact(mirror_port::create_port(bridge, &port)).await?;
             }
-            (Step::Remove(bridge, port), Some(_)) => {
+            (Step::Remove(bridge, port), Some(_), _) => {
                 if self.is_lasting(&facts, &step).await? {
                     let nic = &self.settings.nic;
                     tracing::warn!(nic, "the mirror port has lost its device; making it anew");
                     self.transact(mirror_port::remove_port(bridge, port, OWNER)).await?;
                 }
             }
-            (Step::RequestMtu(interface, mtu), _) => {
+            (Step::RequestMtu(interface, mtu), ..) => {
                 self.transact(mirror_port::request_mtu(interface, Some(*mtu))).await?;
             }
-            (Step::Quiet(link, changes), _) => nic::apply(link, changes).await?,
+            (Step::Quiet(link, changes), ..) => nic::apply(link, changes).await?,
         }
         Ok(Progress::Again)
     }

@@ -10,7 +10,7 @@ const MIRROR: u128 = 4;
 
 /// What OVSDB has: the bridge `br-int`, and perhaps the port `mirror0`.
 #[derive(Clone)]
-struct Database {
+pub(super) struct Database {
     interface: Option<Interface>,
     ours: bool,
     bridge: &'static str,
@@ -22,7 +22,7 @@ impl Database {
         Self { interface: None, ours: false, bridge: "br-int", mirror: None }
     }
 
-    fn with_port() -> Self {
+    pub(super) fn with_port() -> Self {
         let interface = Interface {
             uuid: Uuid::from_u128(INTERFACE),
             name: "mirror0".to_owned(),
@@ -34,7 +34,12 @@ impl Database {
         Self { interface: Some(interface), ours: true, ..Self::without_port() }
     }
 
-    fn interface(mut self, change: impl FnOnce(&mut Interface)) -> Self {
+    pub(super) fn of_others(mut self) -> Self {
+        self.ours = false;
+        self
+    }
+
+    pub(super) fn interface(mut self, change: impl FnOnce(&mut Interface)) -> Self {
         change(self.interface.as_mut().expect("made with a port"));
         self
     }
@@ -50,7 +55,7 @@ impl Database {
         self
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let owner = (OWNER.0.to_owned(), OWNER.1.to_owned());
         let port = Port {
             uuid: Uuid::from_u128(PORT),
@@ -76,7 +81,7 @@ impl Database {
 }
 
 /// A link that is up and quiet.
-fn quiet_link() -> Link {
+pub(super) fn quiet_link() -> Link {
     Link {
         index: 5,
         name: "mirror0".to_owned(),
@@ -90,10 +95,11 @@ fn quiet_link() -> Link {
         default_routes: vec![],
         ipv6: Some(Ipv6 { disabled: true, address_generation_off: true, ..Ipv6::default() }),
         outlets: vec![],
+        kept_from_host: false,
     }
 }
 
-fn facts<'a>(snapshot: &'a Snapshot, link: Option<&'a Link>) -> Facts<'a> {
+pub(super) fn facts<'a>(snapshot: &'a Snapshot, link: Option<&'a Link>) -> Facts<'a> {
     Facts { bridge: "br-int", nic: "mirror0", snapshot, link, mtu: 1400 }
 }
 
@@ -185,7 +191,7 @@ fn our_internal_port_is_made_anew_when_its_device_is_gone() {
 
 #[test]
 fn a_port_of_others_without_a_device_is_left_to_them() {
-    let theirs = Database { ours: false, ..Database::with_port() };
+    let theirs = Database::with_port().of_others();
     let (kind, text) = step(&theirs, None);
     assert_eq!(kind, "wait");
     assert!(text.contains("no device of this network namespace"), "{text}");
@@ -262,6 +268,6 @@ fn a_mirror_record_that_selects_nothing_is_only_mentioned() {
 fn a_port_is_ours_only_by_our_mark() {
     let snapshot = Database::with_port().snapshot();
     assert!(is_ours(snapshot.port_named("mirror0").unwrap()));
-    let snapshot = Database { ours: false, ..Database::with_port() }.snapshot();
+    let snapshot = Database::with_port().of_others().snapshot();
     assert!(!is_ours(snapshot.port_named("mirror0").unwrap()));
 }

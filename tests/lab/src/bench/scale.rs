@@ -96,7 +96,7 @@ fn measure(ports: u16) -> Result<Vec<f64>> {
     let agent = scene.node.launch_agent(&["--enable-mirror", &endpoint])?;
     // The five Pods are mirrored too.
     let wanted = 2 * (usize::from(ports) + 5);
-    let last = observer.await_hooks(wanted, |_| true)?;
+    let last = observer.await_hooks(wanted, true, |_| true)?;
     agent.await_ready()?;
     let pid = agent.pid()?;
     figures.push(milliseconds(last - started));
@@ -146,10 +146,10 @@ impl Scene {
         let mut until = Vec::new();
         for _ in 0..TURNS {
             self.mark("insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
-            observer.await_hooks_gone(2, of_port)?;
+            observer.await_hooks(2, false, of_port)?;
             let annotated = Instant::now();
             self.mark("delete", &format!(r#"["set",["{KEY}"]]"#))?;
-            until.push(milliseconds(observer.await_hooks(2, of_port)? - annotated));
+            until.push(milliseconds(observer.await_hooks(2, true, of_port)? - annotated));
         }
         let (busy, passed) = (Work::of(pid)?.since(work).busy, self.proxy.passed() - passed);
         let idle = self.idle(agent, begun.elapsed())?;
@@ -214,24 +214,9 @@ impl Scene {
 }
 
 impl Observer {
-    /// Waits until `count` different hooks of those that are `meant` have come since it was asked; gives the last one's time.
+    /// Waits until `count` different hooks of those that are `meant` have come since it was asked, or gone; gives the last one's
+    /// time.
     fn await_hooks(
-        &mut self,
-        count: usize,
-        meant: impl Fn((Purpose, OfPort)) -> bool,
-    ) -> Result<Instant> {
-        self.await_many(count, true, meant)
-    }
-
-    fn await_hooks_gone(
-        &mut self,
-        count: usize,
-        meant: impl Fn((Purpose, OfPort)) -> bool,
-    ) -> Result<Instant> {
-        self.await_many(count, false, meant)
-    }
-
-    fn await_many(
         &mut self,
         count: usize,
         there: bool,
@@ -258,7 +243,7 @@ impl Observer {
                 break sighting.at;
             }
         };
-        Ok((gone, self.await_hooks(count, |_| true)?))
+        Ok((gone, self.await_hooks(count, true, |_| true)?))
     }
 
     /// How long after OVN's first flow that delivers to a new port its hook came, in milliseconds.

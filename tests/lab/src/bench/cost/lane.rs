@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Datapath, Load, listener::Listener};
-use crate::{Node, OURS, Result, Service, switch::schema};
+use crate::{Node, OURS, Result, Service, switch::schema, until};
 
 /// What `max_len` is for [`Variant::Snaplen`], in bytes.
 const SNAPLEN: usize = 128;
@@ -29,8 +29,8 @@ pub(super) enum Variant {
     Off,
     /// By the agent's flows.
     Ofmirror,
-    /// By the agent's flows, where a copy goes no further than packet sockets.
-    Dropped,
+    /// The same, where copies go on to the host's network stack, as those of Open vSwitch's Mirror do.
+    HostReached,
     /// By the agent's flows, with copies cut short. (The agent can't do that; its flows are changed by hand.)
     Snaplen,
     /// By Open vSwitch's Mirror record that selects all, as Kube-OVN sets it up.
@@ -44,7 +44,7 @@ impl Variant {
             Self::Wire => "sending alone, without a bridge",
             Self::Off => "off",
             Self::Ofmirror => "ofmirror",
-            Self::Dropped => "ofmirror, ingress drop on the mirror port",
+            Self::HostReached => "ofmirror, --host-stack=reached",
             Self::Snaplen => "ofmirror's flows with snaplen 128",
             Self::OvsMirror => "OVS Mirror",
         }
@@ -106,7 +106,7 @@ pub(super) fn build_all(node: &Node, datapath: Datapath) -> Result<Vec<Lane>> {
     // No host's stack shall send by any of these interfaces.
     node.namespace().sysctl(["net.ipv6.conf.default.disable_ipv6=1"])?;
     let mut kinds = vec![(Variant::Off, false)];
-    for variant in [Variant::Ofmirror, Variant::Dropped, Variant::Snaplen, Variant::OvsMirror] {
+    for variant in [Variant::Ofmirror, Variant::HostReached, Variant::Snaplen, Variant::OvsMirror] {
         kinds.extend([(variant, false), (variant, true)]);
     }
     if datapath == Datapath::System {
@@ -135,10 +135,16 @@ impl Lane {
         }
         node.namespace().ip_batch(&(pair("s") + &pair("k") + &up("s") + &up("k")))?;
         bring_up(node, datapath, number)?;
-        if matches!(variant, Variant::Ofmirror | Variant::Dropped | Variant::Snaplen) {
+        if matches!(variant, Variant::Ofmirror | Variant::HostReached | Variant::Snaplen) {
+            let stack = if variant == Variant::HostReached { "reached" } else { "spared" };
             // Its flows stay, so that no agent's own work is measured.
             let options = ["--on-exit", "keep", "--enable-mirror", "--bridge", &bridge];
-            let agent = node.agent(&[&options[..], &["--mirror-iface", &mirror]].concat())?;
+            let agent = node.agent(
+                &[&options[..], &["--mirror-iface", &mirror, "--host-stack", stack]].concat(),
+            )?;
+            if variant != Variant::HostReached {
+                await_filter(node, &mirror)?;
+            }
             agent.stop()?;
         } else {
             node.vsctl([
@@ -154,7 +160,6 @@ impl Lane {
             node.namespace().ip(["link", "set", &mirror, "up", "arp", "off"])?;
         }
         match variant {
-            Variant::Dropped => drop_at_ingress(node, &mirror)?,
             Variant::Snaplen => cut_short(node, &bridge, &mirror)?,
             Variant::OvsMirror => {
                 let record = format!(
@@ -165,7 +170,7 @@ impl Lane {
                 // Open vSwitch 3.1.0 leaves the datapath's flows as they are.
                 node.appctl(["revalidator/purge"])?;
             }
-            Variant::Wire | Variant::Off | Variant::Ofmirror => {}
+            Variant::Wire | Variant::Off | Variant::Ofmirror | Variant::HostReached => {}
         }
         let listener =
             listened.then(|| node.namespace().inside(|| Listener::open(&mirror))).transpose()?;
@@ -279,17 +284,11 @@ fn cut_short(node: &Node, bridge: &str, mirror: &str) -> Result {
     add_flows(node, bridge, &flows)
 }
 
-/// Drops what comes in by an interface after packet sockets have seen it, by whichever means this kernel has.
-fn drop_at_ingress(node: &Node, interface: &str) -> Result {
-    let chain = format!(
-        "add table netdev {interface}; add chain netdev {interface} ingress \
-         {{ type filter hook ingress device {interface} priority 0; policy drop; }}"
-    );
-    let by_nftables = node.namespace().program("nft").arg(chain).run();
-    by_nftables.map(drop).or_else(|_| {
-        let tc = |words: &str| node.namespace().program("tc").args(words.split(' ')).run();
-        tc(&format!("qdisc add dev {interface} clsact"))?;
-        tc(&format!("filter add dev {interface} ingress matchall action drop"))?;
-        Ok(())
+/// Waits until the agent has put its filter on the mirror port, which it does when all else is done.
+fn await_filter(node: &Node, mirror: &str) -> Result {
+    until("the agent to keep copies from the host's network stack", || {
+        let show =
+            node.namespace().program("tc").args(["filter", "show", "dev", mirror, "ingress"]);
+        Ok(show.run()?.contains("bpf").then_some(()))
     })
 }

@@ -1,0 +1,114 @@
+//! Copies on the mirror NIC are for packet sockets; the node's own network stack gets none of them.
+
+use std::{io, net::UdpSocket, time::Duration};
+
+use lab::{MIRROR, Node, Result, until};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+
+/// Where a service of the node listens at all its addresses, as a DHCP server does.
+const SERVICE: u16 = 6767;
+
+/// Starts to listen at the mirror NIC alone: what Pods send comes in by their own NICs, too, where the userspace datapath leaves
+/// it to the host.
+fn service(node: &Node) -> Result<UdpSocket> {
+    // A strict kernel would not take the copies for reasons of its own.
+    let lenient = ["all", MIRROR].map(|nic| format!("net.ipv4.conf.{nic}.rp_filter=0"));
+    node.namespace().program("sysctl").args(["-q", "-w"]).args(lenient).run()?;
+    let socket = node.namespace().inside(|| {
+        let socket = UdpSocket::bind(("0.0.0.0", SERVICE))?;
+        setsockopt(&socket, BindToDevice, &MIRROR.into())?;
+        Ok(socket)
+    })?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// What a service has heard since it was asked.
+fn heard(service: &UdpSocket) -> Result<Vec<String>> {
+    let mut heard = Vec::new();
+    let mut room = [0; 64];
+    loop {
+        match service.recv(&mut room) {
+            Ok(length) => heard.push(String::from_utf8_lossy(&room[..length]).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(heard),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Has Pod a say something to everybody.
+fn broadcast(node: &Node, words: &str) -> Result {
+    node.pod("a").namespace().inside(|| {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        socket.set_broadcast(true)?;
+        socket.send_to(words.as_bytes(), ("255.255.255.255", SERVICE))?;
+        Ok(())
+    })
+}
+
+fn filters(node: &Node) -> Result<String> {
+    node.namespace().program("tc").args(["filter", "show", "dev", MIRROR, "ingress"]).run()
+}
+
+fn await_filter(node: &Node, there: bool) -> Result {
+    until("tc to show the agent's filter, or not", || {
+        Ok((filters(node)?.contains("bytecode '1,6 0 0 4'") == there).then_some(()))
+    })
+}
+
+#[test]
+fn no_service_of_the_node_hears_a_copy_and_tcpdump_hears_all() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror", "--host-stack=reached"])?;
+    let reached = service(&node)?;
+    until("the service to hear what is copied, if that is asked for", || {
+        broadcast(&node, "for all")?;
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(heard(&reached)?.contains(&"for all".to_owned()).then_some(()))
+    })?;
+    drop(reached);
+    agent.stop()?;
+
+    let agent = node.agent(&["--enable-mirror"])?;
+    await_filter(&node, true)?;
+    let spared = service(&node)?;
+    let capture = node.capture_at(MIRROR, &["a"])?;
+    for words in ["first for the Pods", "then for the Pods"] {
+        broadcast(&node, words)?;
+        capture.await_copy(words, |frame| frame.ends_with(words.as_bytes()))?;
+    }
+    // Packet sockets hear a frame before the stack does; of the last one it may be about to.
+    assert!(!heard(&spared)?.contains(&"first for the Pods".to_owned()));
+    capture.finish()?.assert_exact();
+    agent.stop()
+}
+
+#[test]
+fn what_is_put_on_the_mirror_nic_gets_copies_still() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    await_filter(&node, true)?;
+    let ip = |line: &str| node.namespace().ip(line.split(' ')).map(drop);
+    ip(&format!("link add link {MIRROR} name upon type macvlan mode bridge"))?;
+    ip("link set upon up")?;
+    await_filter(&node, false)?;
+    let capture = node.capture_at("upon", &["a"])?;
+    broadcast(&node, "for all")?;
+    capture.await_copy("what is put on the NIC", |frame| frame.ends_with(b"for all"))?;
+    drop(capture);
+    ip("link del upon")?;
+    await_filter(&node, true)?;
+    agent.stop()
+}
+
+#[test]
+fn a_filter_that_somebody_removes_comes_back() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    await_filter(&node, true)?;
+    node.namespace().program("tc").args(["qdisc", "del", "dev", MIRROR, "clsact"]).run()?;
+    // The kernel announces no filters; the agent looks at whatever else happens to the NIC, or within a minute.
+    node.namespace().ip(["link", "set", MIRROR, "alias", "seen"])?;
+    await_filter(&node, true)?;
+    agent.stop()
+}
