@@ -2,8 +2,9 @@
 //!
 //! The bit exists in OpenFlow 1.0 only; OVS drops it from port modifications of later versions
 //! (`lib/ofp-port.c`). So this speaks 1.0, on a short-lived connection of its own beside the agent's
-//! session: in go the bridge's management socket and a port number, out comes whether anything changed.
-//! A new port has the bit clear, and so has each port after a restart of OVS.
+//! session: in go the bridge's management socket, a port's number and its hardware address, which the switch wants as
+//! well. (It would tell it, but of no more than 1,364 ports: a features reply has a length of 16 bits.) A new port has the bit
+//! clear, and so has each port after a restart of OVS.
 //!
 //! What the switch sends is decoded here, not by `rust_ofp`, whose message parsers expect a benign
 //! peer; only its header parser takes any bytes.
@@ -39,12 +40,12 @@ const HEADER_LENGTH: usize = 8;
 const HELLO_TYPE: u8 = MsgCode::Hello as u8;
 const ERROR_TYPE: u8 = MsgCode::Error as u8;
 const ECHO_TYPE: u8 = MsgCode::EchoReq as u8;
+const BARRIER_TYPE: u8 = MsgCode::BarrierResp as u8;
 
 /// The requests by their transaction ids, which join an error to what caused it.
 const HELLO: u32 = 1;
-const FEATURES: u32 = 2;
-const PORT_MOD: u32 = 3;
-const BARRIER: u32 = 4;
+const PORT_MOD: u32 = 2;
+const BARRIER: u32 = 3;
 
 /// Why the NO_FLOOD bit could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -77,48 +78,37 @@ pub enum NoFloodError {
         /// The switch's reason.
         error: String,
     },
-    /// The bridge has no such port. An OpenFlow 1.0 switch lists at most 1,364 ports.
-    #[error("the switch lists {listed} ports, but none with OpenFlow number {port}")]
-    NoSuchPort {
-        /// The OpenFlow port number asked for.
-        port: u16,
-        /// How many ports the switch listed.
-        listed: usize,
-    },
 }
 
-/// Sets the NO_FLOOD bit of the port with OpenFlow number `port` on the bridge at `endpoint`, within five
-/// seconds. Says whether it was clear before; when it was set already, nothing is changed.
+/// Sets the NO_FLOOD bit of the port with OpenFlow number `port` and this hardware address on the bridge at `endpoint`, within
+/// five seconds.
 ///
 /// # Errors
 /// When the switch cannot be reached, refuses, or does not behave like an OpenFlow 1.0 switch. After an
 /// error the bit may be set or not.
-pub async fn set_no_flood(endpoint: &Endpoint, port: u16) -> Result<bool, NoFloodError> {
+pub async fn set_no_flood(
+    endpoint: &Endpoint,
+    port: u16,
+    hw_addr: [u8; 6],
+) -> Result<(), NoFloodError> {
     let conversation = async {
         let stream = endpoint.connect().await?;
-        converse(&mut Connection { stream }, port).await
+        converse(&mut Connection { stream }, port, hw_addr).await
     };
     timeout(TIME_LIMIT, conversation).await.unwrap_or(Err(NoFloodError::Timeout))
 }
 
-async fn converse(connection: &mut Connection, port: u16) -> Result<bool, NoFloodError> {
+async fn converse(
+    connection: &mut Connection,
+    port: u16,
+    hw_addr: [u8; 6],
+) -> Result<(), NoFloodError> {
     // Together, since a switch that refuses the version closes the socket upon whatever comes later.
-    let mut opening = Message::marshal(HELLO, Message::Hello);
-    opening.extend(Message::marshal(FEATURES, Message::FeaturesReq));
-    connection.stream.write_all(&opening).await?;
-
-    let ports = wire::ports(&connection.answer(FEATURES, MsgCode::FeaturesResp).await?)?;
-    let Some(found) = ports.iter().find(|candidate| candidate.number == port) else {
-        return Err(NoFloodError::NoSuchPort { port, listed: ports.len() });
-    };
-    if found.no_flood() {
-        return Ok(false);
-    }
-    let mut change = wire::port_mod(PORT_MOD, found);
-    change.extend(Message::marshal(BARRIER, Message::BarrierRequest));
-    connection.stream.write_all(&change).await?;
-    connection.answer(BARRIER, MsgCode::BarrierResp).await?;
-    Ok(true)
+    let mut messages = Message::marshal(HELLO, Message::Hello);
+    messages.extend(wire::port_mod(PORT_MOD, port, hw_addr));
+    messages.extend(Message::marshal(BARRIER, Message::BarrierRequest));
+    connection.stream.write_all(&messages).await?;
+    connection.await_barrier().await
 }
 
 struct Connection {
@@ -126,10 +116,9 @@ struct Connection {
 }
 
 impl Connection {
-    /// Waits for the answer of this type to request `xid`, and gives its body. Serves echo requests
-    /// meanwhile, and passes over messages that belong to no request.
-    async fn answer(&mut self, xid: u32, answer: MsgCode) -> Result<Vec<u8>, NoFloodError> {
-        let answer = answer as u8;
+    /// Waits until the switch has done all that it was told. Serves echo requests meanwhile, and passes over messages that
+    /// belong to no request.
+    async fn await_barrier(&mut self) -> Result<(), NoFloodError> {
         loop {
             let (header, body) = self.receive().await?;
             match header.message_type {
@@ -143,7 +132,7 @@ impl Connection {
                     let reply = Message::marshal(header.xid, Message::EchoReply(body));
                     self.stream.write_all(&reply).await?;
                 }
-                message_type if message_type == answer && header.xid == xid => return Ok(body),
+                BARRIER_TYPE if header.xid == BARRIER => return Ok(()),
                 _ => {}
             }
         }
@@ -194,7 +183,6 @@ fn check_error(xid: u32, body: &[u8]) -> Result<(), NoFloodError> {
         return Err(NoFloodError::VersionRefused(error.to_string()));
     }
     let request = match xid {
-        FEATURES => "to list its ports",
         PORT_MOD => "to set no-flood",
         BARRIER => "a barrier",
         _ => return Ok(()),

@@ -129,7 +129,7 @@ impl Keeper {
         tracing::debug!(?step, "mirror port");
         match (&step, demand.switch, self.host_stack.due(&facts)) {
             (Step::Done(port), Some(switch), _) if self.quieted != Some((*port, switch)) => {
-                self.keep_floods_off(*port).await?;
+                self.keep_floods_off(*port, facts.link).await?;
                 self.quieted = Some((*port, switch));
             }
             (Step::Done(_), ..) if self.replace_mirrors && selecting(&facts).next().is_some() => {
@@ -200,16 +200,21 @@ impl Keeper {
         self.transact(mirror_port::empty_mirrors(selecting)).await
     }
 
-    async fn keep_floods_off(&self, port: OfPort) -> Result<(), StepError> {
+    async fn keep_floods_off(
+        &self,
+        port: OfPort,
+        link: Option<&nic::Link>,
+    ) -> Result<(), StepError> {
         // Only OpenFlow 1.0 can say it, with its 16 bits for a port.
         let Ok(port) = u16::try_from(port.0) else { return Ok(()) };
-        match set_no_flood(&self.settings.openflow, port).await {
+        let Some(hw_addr) = link.and_then(|link| link.mac) else { return Ok(()) };
+        match set_no_flood(&self.settings.openflow, port, hw_addr).await {
             // OVN floods by listing the ports, so what can't be had here is not missed.
-            Err(error @ (NoFloodError::VersionRefused(_) | NoFloodError::NoSuchPort { .. })) => {
+            Err(error @ NoFloodError::VersionRefused(_)) => {
                 tracing::warn!(%error, "flooded packets are not kept off the mirror port");
                 Ok(())
             }
-            result => result.map(|_| ()).map_err(StepError::from),
+            result => Ok(result?),
         }
     }
 

@@ -4,8 +4,10 @@ use tokio::net::UnixListener;
 
 use super::*;
 
+const HW_ADDR: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
 /// Asks for port 3 of a switch that says `bytes` and then closes, or stays silent.
-async fn against(bytes: &[u8], then_close: bool) -> Result<bool, NoFloodError> {
+async fn against(bytes: &[u8], then_close: bool) -> Result<(), NoFloodError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("br-int.mgmt");
     let listener = UnixListener::bind(&path).unwrap();
@@ -21,8 +23,16 @@ async fn against(bytes: &[u8], then_close: bool) -> Result<bool, NoFloodError> {
         said
     };
     let endpoint = Endpoint::Unix(path);
-    let (result, said) = tokio::join!(set_no_flood(&endpoint, 3), peer);
-    assert_eq!(said[..16], [1, 0, 0, 8, 0, 0, 0, 1, 1, 5, 0, 8, 0, 0, 0, 2], "hello, features");
+    let (result, said) = tokio::join!(set_no_flood(&endpoint, 3, HW_ADDR), peer);
+    assert_eq!(said[..8], message(1, 0, HELLO, &[]));
+    let port_mod = [
+        1, 15, 0, 32, 0, 0, 0, 2, // header
+        0, 3, 2, 0, 0, 0, 0, 9, // port_no, hw_addr
+        0, 0, 0, 16, 0, 0, 0, 16, // config, mask
+        0, 0, 0, 0, 0, 0, 0, 0, // advertise, pad
+    ];
+    assert_eq!(said[8..40], port_mod);
+    assert_eq!(said[40..48], message(1, 18, BARRIER, &[]));
     result
 }
 
@@ -38,15 +48,9 @@ fn hello() -> Vec<u8> {
     message(6, 0, 0, &[0, 1, 0, 8, 0, 0, 0, 0x7e])
 }
 
-/// A features reply that lists one port, with a name that is not UTF-8.
-fn features(number: u16, config: u32) -> Vec<u8> {
-    let mut body = vec![0; 24];
-    body.extend(number.to_be_bytes());
-    body.extend([2, 0, 0, 0, 0, 9]);
-    body.extend([0xff; 16]);
-    body.extend(config.to_be_bytes());
-    body.extend([0; 20]);
-    message(1, 6, FEATURES, &body)
+/// All is done.
+fn done() -> Vec<u8> {
+    message(1, 19, BARRIER, &[])
 }
 
 #[tokio::test]
@@ -56,37 +60,19 @@ async fn a_switch_that_obeys_is_told_port_address_and_bit() {
     let listener = UnixListener::bind(&path).unwrap();
     let peer = async {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // An unknown message and an echo request come in between.
-        let talk = [hello(), message(1, 99, 7, b"?"), message(1, 2, 8, b"ping"), features(3, 1)];
+        // An unknown message and an echo request come in between, and an answer to something else.
+        let talk =
+            [hello(), message(1, 99, 7, b"?"), message(1, 2, 8, b"ping"), message(1, 19, 9, &[])];
         stream.write_all(&talk.concat()).await.unwrap();
-        let mut said = vec![0; 16 + 12 + 32 + 8];
+        let mut said = vec![0; 8 + 32 + 8 + 12];
         stream.read_exact(&mut said).await.unwrap();
-        stream.write_all(&message(1, 19, BARRIER, &[])).await.unwrap();
+        stream.write_all(&done()).await.unwrap();
         said
     };
     let endpoint = Endpoint::Unix(path);
-    let (result, said) = tokio::join!(set_no_flood(&endpoint, 3), peer);
-    assert!(result.unwrap());
-    assert_eq!(said[16..28], message(1, 3, 8, b"ping"));
-    let port_mod = [
-        1, 15, 0, 32, 0, 0, 0, 3, // header
-        0, 3, 2, 0, 0, 0, 0, 9, // port_no, hw_addr
-        0, 0, 0, 16, 0, 0, 0, 16, // config, mask
-        0, 0, 0, 0, 0, 0, 0, 0, // advertise, pad
-    ];
-    assert_eq!(said[28..60], port_mod);
-    assert_eq!(said[60..], message(1, 18, BARRIER, &[]));
-}
-
-#[tokio::test]
-async fn a_port_that_is_not_flooded_already_is_left_alone() {
-    assert!(!against(&[hello(), features(3, 0x10)].concat(), false).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_port_that_the_bridge_does_not_have_is_named() {
-    let error = against(&[hello(), features(4, 0)].concat(), false).await.unwrap_err();
-    assert!(matches!(error, NoFloodError::NoSuchPort { port: 3, listed: 1 }), "{error}");
+    let (result, said) = tokio::join!(set_no_flood(&endpoint, 3, HW_ADDR), peer);
+    result.unwrap();
+    assert_eq!(said[48..], message(1, 3, 8, b"ping"));
 }
 
 #[tokio::test]
@@ -102,7 +88,7 @@ async fn a_bridge_without_openflow_1_0_says_so() {
 
 #[tokio::test]
 async fn an_answer_in_another_version_is_refused() {
-    let mut reply = features(3, 0);
+    let mut reply = done();
     reply[0] = 4;
     let error = against(&[hello(), reply].concat(), false).await.unwrap_err();
     assert!(matches!(error, NoFloodError::WrongVersion(4)), "{error}");
@@ -111,7 +97,7 @@ async fn an_answer_in_another_version_is_refused() {
 #[tokio::test]
 async fn an_error_names_the_request_that_it_answers() {
     for (xid, kind, says) in [
-        (FEATURES, [0, 1, 0, 5], "to list its ports: not permitted, error type 1 code 5"),
+        (PORT_MOD, [0, 1, 0, 5], "to set no-flood: not permitted, error type 1 code 5"),
         (PORT_MOD, [0, 4, 0, 1], "to set no-flood: another hardware address, error type 4 code 1"),
         (BARRIER, [0xb0, 0xc2, 0xff, 0xff], "a barrier: error type 45250 code 65535"),
     ] {
@@ -120,7 +106,7 @@ async fn an_error_names_the_request_that_it_answers() {
     }
     // What answers nobody is passed over.
     let strange = message(1, 1, 77, &[0, 1, 0, 1]);
-    assert!(!against(&[strange, features(3, 0x10)].concat(), false).await.unwrap());
+    against(&[strange, done()].concat(), false).await.unwrap();
 }
 
 #[tokio::test]
@@ -129,8 +115,6 @@ async fn malformed_messages_are_errors_and_not_panics() {
         vec![1, 0, 0, 7, 0, 0, 0, 0],
         vec![1, 0, 0, 0, 0, 0, 0, 0],
         message(1, 1, 0, &[0, 0, 0]),
-        message(1, 6, FEATURES, &[0; 23]),
-        message(1, 6, FEATURES, &[0; 24 + 47]),
         b"\0\0\0\0\0\0\0\0".to_vec(),
     ] {
         let error = against(&bytes, false).await.unwrap_err();
@@ -142,7 +126,7 @@ async fn malformed_messages_are_errors_and_not_panics() {
 
 #[tokio::test]
 async fn a_connection_closed_at_any_byte_is_an_error() {
-    let talk = [hello(), features(3, 0)].concat();
+    let talk = [hello(), done()].concat();
     for end in 0..talk.len() {
         let error = against(&talk[..end], true).await.unwrap_err();
         assert!(matches!(error, NoFloodError::Closed), "after {end} bytes: {error}");
@@ -151,7 +135,7 @@ async fn a_connection_closed_at_any_byte_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_switch_that_stops_in_the_middle_does_not_hold_us_up() {
-    for bytes in [&[][..], &hello(), &features(3, 0)[..50], &[1, 0, 0xff, 0xff, 0, 0, 0, 0]] {
+    for bytes in [&[][..], &hello(), &done()[..7], &[1, 0, 0xff, 0xff, 0, 0, 0, 0]] {
         let error = against(bytes, false).await.unwrap_err();
         assert!(matches!(error, NoFloodError::Timeout), "{error}");
     }
@@ -160,6 +144,6 @@ async fn a_switch_that_stops_in_the_middle_does_not_hold_us_up() {
 #[tokio::test]
 async fn a_socket_that_is_not_there_is_an_error() {
     let endpoint = Endpoint::Unix("/nonexistent/br-int.mgmt".into());
-    let error = set_no_flood(&endpoint, 3).await.unwrap_err();
+    let error = set_no_flood(&endpoint, 3, HW_ADDR).await.unwrap_err();
     assert!(matches!(error, NoFloodError::Io(_)), "{error}");
 }

@@ -13,62 +13,21 @@ const PORT_MOD_TYPE: u8 = 15;
 /// Length of `struct ofp_port_mod` with its header.
 const PORT_MOD_LENGTH: u16 = 32;
 
-/// Length of `struct ofp_switch_features` up to the ports, without its header.
-const FEATURES_LENGTH: usize = 24;
-
-/// Length of `struct ofp_phy_port`: number 2, hw_addr 6, name 16, config 4, state 4 and four more
-/// words on its features.
-const PORT_LENGTH: usize = 48;
-
 /// `OFPET_HELLO_FAILED`.
 const HELLO_FAILED: u16 = 0;
-
-/// A port as the features reply lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Port {
-    pub(super) number: u16,
-    /// A port modification must repeat it.
-    pub(super) hw_addr: [u8; 6],
-    config: u32,
-}
-
-impl Port {
-    pub(super) fn no_flood(&self) -> bool {
-        self.config & NO_FLOOD != 0
-    }
-
-    fn decode(bytes: &[u8; PORT_LENGTH]) -> Self {
-        let [n0, n1, a0, a1, a2, a3, a4, a5, rest @ ..] = *bytes;
-        let [.., c0, c1, c2, c3] = *rest.first_chunk::<20>().expect("40 of 48 bytes are left");
-        Self {
-            number: u16::from_be_bytes([n0, n1]),
-            hw_addr: [a0, a1, a2, a3, a4, a5],
-            config: u32::from_be_bytes([c0, c1, c2, c3]),
-        }
-    }
-}
-
-/// The ports in the body of a features reply.
-pub(super) fn ports(body: &[u8]) -> Result<Vec<Port>, NoFloodError> {
-    let records = body.get(FEATURES_LENGTH..).map(<[u8]>::as_chunks::<PORT_LENGTH>);
-    match records {
-        Some((ports, [])) => Ok(ports.iter().map(Port::decode).collect()),
-        _ => Err(NoFloodError::Malformed(format!("a features reply of {} bytes", body.len()))),
-    }
-}
 
 /// The request to set `port`'s NO_FLOOD bit and leave its other bits as they are:
 ///
 /// ```text
 /// header 8 | port_no 2 | hw_addr 6 | config 4 | mask 4 | advertise 4 | pad 4
 /// ```
-pub(super) fn port_mod(xid: u32, port: &Port) -> Vec<u8> {
+pub(super) fn port_mod(xid: u32, port: u16, hw_addr: [u8; 6]) -> Vec<u8> {
     let mut message = Vec::with_capacity(PORT_MOD_LENGTH.into());
     message.extend([VERSION, PORT_MOD_TYPE]);
     message.extend(PORT_MOD_LENGTH.to_be_bytes());
     message.extend(xid.to_be_bytes());
-    message.extend(port.number.to_be_bytes());
-    message.extend(port.hw_addr);
+    message.extend(port.to_be_bytes());
+    message.extend(hw_addr);
     message.extend(NO_FLOOD.to_be_bytes());
     message.extend(NO_FLOOD.to_be_bytes());
     message.extend([0; 8]);
