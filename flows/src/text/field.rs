@@ -170,7 +170,23 @@ impl fmt::Display for Field {
     }
 }
 
-/// Bits `offset..offset + bits` of a field, as `reg10[26..27]`.
+/// What `ovs-ofctl` itself calls a field of which it names bits; it reads the shorter name there too.
+struct NameBeforeBits(Field);
+
+impl fmt::Display for NameBeforeBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.0.class, self.0.number) {
+            (Field::METADATA, ..) => f.write_str("OXM_OF_METADATA"),
+            (Field::CT_MARK, ..) => f.write_str("NXM_NX_CT_MARK"),
+            (field, NXM_1, number) if field == Field::reg(number & 0xf) => {
+                write!(f, "NXM_NX_REG{number}")
+            }
+            (field, ..) => field.fmt(f),
+        }
+    }
+}
+
+/// Bits `offset..offset + bits` of a field, as `NXM_NX_REG10[26..27]`.
 pub(super) struct Bits {
     pub(super) field: Field,
     pub(super) offset: u16,
@@ -180,12 +196,13 @@ pub(super) struct Bits {
 impl fmt::Display for Bits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, offset, bits } = *self;
+        let name = NameBeforeBits(field);
         match bits {
-            _ if offset == 0 && u32::from(bits) == field.bits() => write!(f, "{field}[]"),
-            1 => write!(f, "{field}[{offset}]"),
+            _ if offset == 0 && u32::from(bits) == field.bits() => write!(f, "{name}[]"),
+            1 => write!(f, "{name}[{offset}]"),
             _ => {
                 let last = (u32::from(offset) + u32::from(bits)).saturating_sub(1);
-                write!(f, "{field}[{offset}..{last}]")
+                write!(f, "{name}[{offset}..{last}]")
             }
         }
     }
