@@ -1,7 +1,7 @@
 //! From taps to the flows that the switch should have.
 //!
 //! Two bits of OVN's flag register `reg10` carry what has happened to a frame: C, "it has been copied in this form",
-//! and R, "a copy was made of it on delivery". For a Pod port P to which OVN delivers in table T where `reg15=K` and
+//! and R, "it has been dealt with on delivery". For a Pod port P to which OVN delivers in table T where `reg15=K` and
 //! `metadata=D`, with the mirror port M:
 //!
 //! ```text
@@ -10,22 +10,38 @@
 //! ```
 //!
 //! Each copies, sets its bit and looks the packet up again in the same table. The bit now hides these flows, so OVN's
-//! own flow decides what happens to the packet: nothing here ever delivers one. Both bits stay set for the rest of the
-//! logical switch, so a frame copied on entry is not copied on delivery, and one that goes to many receivers is copied
-//! for the first. A logical router clears `reg10`: the routed form is another frame.
+//! own flow decides what happens to the packet: nothing here ever delivers one. One of the bits stays set for the rest
+//! of the logical switch, so a frame copied on entry is not copied on delivery, and one that goes to many receivers is
+//! copied for the first. A logical router clears `reg10`: the routed form is another frame.
 //!
-//! Within one logical switch OVN rewrites some frames without clearing anything. Three flows per table T, shared by all
+//! Within one logical switch OVN rewrites some frames without clearing anything. Four flows per table T, shared by all
 //! ports, forget C for these:
 //!
 //! ```text
-//! table=T,priority=65535,reg10=C/C|R,in_port=ANY                                 actions=clear C,resubmit(,T)
-//! table=T,priority=65535,reg10=C/C|R,in_port=CONTROLLER                          actions=clear C,resubmit(,T)
-//! table=T,priority=65535,reg10=C/C|R,ct_state=+trk+rpl,ct_mark=0x2/0x2           actions=clear C,resubmit(,T)
+//! table=T,priority=65535,reg10=C/C|R,in_port=ANY             actions=clear C,resubmit(,T)
+//! table=T,priority=65535,reg10=C/C|R,in_port=CONTROLLER      actions=clear C,resubmit(,T)
+//! table=T,priority=65534,reg10=C/C|R,ct_state=+trk+rpl       actions=set R,move:ct_mark.natted->C,resubmit(,T)
+//! table=T,priority=65534,reg10=C|R/C|R                       actions=clear C,clear R,resubmit(,T)
 //! ```
 //!
 //! They are: answers that OVN turns around to their sender, for which it sets `in_port` to none; packets that
 //! ovn-controller makes from another one; replies of load-balanced connections, which get the VIP's address back and
 //! which OVN marks "natted".
+//!
+//! These replies take two flows because of what a lookup costs: the switch's cached flow for a packet matches on every
+//! field that any flow it was compared with matches on. With `ct_mark` in a match of table T, the cached flows of all
+//! frames would have it, and it lies so far back in the kernel's flow key that hashing and comparing up to there is
+//! dear. What an action reads counts only for packets on which it runs: here tracked replies that were copied on entry.
+//! The third flow leaves them in one of two states:
+//!
+//! - Not natted, R alone is set. That hides all flows here, so no receiver gets another copy made, and the copy made on
+//!   entry is the only one.
+//! - Natted, C and R are set, which nothing else does: the copying flows set one bit each, and only where both are
+//!   clear. So the fourth flow clears both for just these, and the new form is copied at its first receiver, which
+//!   leaves R for all further ones.
+//!
+//! The first two flows come before the third: what is turned around or made by ovn-controller is another form although
+//! it may be tracked and not natted.
 
 mod planner;
 
@@ -43,7 +59,8 @@ use crate::{
     tap::Direction,
 };
 
-/// Priority of the flows that copy: above everything of OVN's, which ends at 1050.
+/// Priority of the flows that copy, and of those that no packet can match as well: above everything of OVN's, which
+/// ends at 1050.
 pub const COPY_PRIORITY: u16 = 65534;
 /// Priority of the flows that must come before those that copy.
 pub const FIRST_PRIORITY: u16 = 65535;
@@ -54,8 +71,8 @@ const INGRESS: TableId = TableId(0);
 const FLAGS: Field = Field::reg(MarkerBits::REGISTER);
 /// `+trk+rpl`: a tracked packet in its connection's reply direction (`CS_TRACKED`, `CS_REPLY_DIR` of OVS).
 const TRACKED_REPLY: u128 = 0x28;
-/// OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
-const NATTED: u128 = 0x2;
+/// The bit of `ct_mark` that is OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
+const NATTED: u16 = 1;
 
 /// A tap that can't be served, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,23 +169,37 @@ fn copy(sink: OfPort, bit: u32, table: TableId) -> Arc<[Instruction]> {
     ])
 }
 
-fn forget(table: TableId, marker: MarkerBits) -> [Flow; 3] {
-    let rewritten: [Vec<MatchField>; 3] = [
-        vec![MatchField::exact(Field::IN_PORT, OfPort::ANY.0.into())],
-        vec![MatchField::exact(Field::IN_PORT, OfPort::CONTROLLER.0.into())],
-        vec![
-            MatchField::masked(Field::CT_STATE, TRACKED_REPLY, TRACKED_REPLY),
-            MatchField::masked(Field::CT_MARK, NATTED, NATTED),
-        ],
-    ];
-    rewritten.map(|mut fields| {
-        let both = marker.copied_mask() | marker.delivered_mask();
-        fields.push(flags(marker.copied_mask(), both));
-        let actions =
-            vec![Action::SetField(flags(0, marker.copied_mask())), Action::resubmit(table)];
+/// The flows of a delivery table that forget a copy of a frame that was rewritten since.
+fn forget(table: TableId, marker: MarkerBits) -> [Flow; 4] {
+    let (copied, delivered) = (marker.copied_mask(), marker.delivered_mask());
+    let both = copied | delivered;
+    let flow = |priority, fields, mut actions: Vec<Action>| {
+        actions.push(Action::resubmit(table));
         let cookie = Cookie::new(Purpose::Rewritten, OfPort(0));
-        Flow::new(key(table, FIRST_PRIORITY, fields), cookie, actions)
-    })
+        Flow::new(key(table, priority, fields), cookie, actions)
+    };
+    let from = |port: OfPort| {
+        let fields = vec![MatchField::exact(Field::IN_PORT, port.0.into()), flags(copied, both)];
+        flow(FIRST_PRIORITY, fields, vec![Action::SetField(flags(0, copied))])
+    };
+    let reply = MatchField::masked(Field::CT_STATE, TRACKED_REPLY, TRACKED_REPLY);
+    let natted_to_copied = Action::CopyField {
+        bits: 1,
+        source: Field::CT_MARK,
+        source_offset: NATTED,
+        destination: FLAGS,
+        destination_offset: marker.copied as u16,
+    };
+    [
+        from(OfPort::ANY),
+        from(OfPort::CONTROLLER),
+        flow(
+            COPY_PRIORITY,
+            vec![reply, flags(copied, both)],
+            vec![Action::SetField(flags(delivered, delivered)), natted_to_copied],
+        ),
+        flow(COPY_PRIORITY, vec![flags(both, both)], vec![Action::SetField(flags(0, both))]),
+    ]
 }
 
 /// Neither bit is set: the frame has not been copied in its present form.

@@ -176,7 +176,7 @@ fn set(mask: u128, value: u128) -> Action {
 
 /// The hooks of a port, one by one in the form in which OVS tells them again.
 fn hooks() -> Vec<Flow> {
-    let (copied, both) = (0x0800_0000, 0x0c00_0000);
+    let (copied, delivered, both) = (0x0800_0000, 0x0400_0000, 0x0c00_0000);
     let flow = |table, priority, fields: Vec<MatchField>, actions| {
         let key = FlowKey { table: TableId(table), priority, matching: Match::new(fields) };
         Flow::new(key, Cookie(0x6f66_6d72_2000_0001), actions)
@@ -190,20 +190,34 @@ fn hooks() -> Vec<Flow> {
         fields.extend_from_slice(signs);
         let output = Action::output(OfPort(2));
         let resubmit = Action::resubmit(TableId(65));
-        flow(65, 65534, fields, vec![output, set(both, both), resubmit, set(0x0400_0000, 0)])
+        flow(65, 65534, fields, vec![output, set(both, both), resubmit, set(delivered, 0)])
     };
     let in_port = |port: OfPort| MatchField::exact(Field::IN_PORT, port.0.into());
     let unset = MatchField::masked(Field::reg(10), 0, copied);
     let actions =
         vec![Action::output(OfPort(2)), set(copied, copied), Action::resubmit(TableId(0))];
     let reply = MatchField::masked(Field::CT_STATE, 0x28, 0x28);
-    let natted = MatchField::masked(Field::CT_MARK, 2, 2);
+    let natted_to_copied = Action::CopyField {
+        bits: 1,
+        source: Field::CT_MARK,
+        source_offset: 1,
+        destination: Field::reg(10),
+        destination_offset: 27,
+    };
+    let flags = |value| MatchField::masked(Field::reg(10), value, both);
+    let again = Action::resubmit(TableId(65));
     vec![
         flow(0, 65534, vec![in_port(OfPort(1)), unset], actions),
         delivery(0, &[]),
         delivery(copied, &[in_port(OfPort::ANY)]),
         delivery(copied, &[in_port(OfPort::CONTROLLER)]),
-        delivery(copied, &[reply, natted]),
+        flow(
+            65,
+            65534,
+            vec![flags(copied), reply],
+            vec![set(delivered, delivered), natted_to_copied, again.clone()],
+        ),
+        flow(65, 65534, vec![flags(both)], vec![set(both, 0), again]),
         flow(0, 65535, vec![in_port(OfPort(2))], vec![]),
     ]
 }

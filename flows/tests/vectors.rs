@@ -74,7 +74,8 @@ fn assert_is(name: &str, message: &Message) {
 
 const M: OfPort = OfPort(2);
 const COPIED: u128 = 0x0800_0000;
-const BOTH: u128 = 0x0c00_0000;
+const DELIVERED: u128 = 0x0400_0000;
+const BOTH: u128 = COPIED | DELIVERED;
 
 const fn set(value: u128, mask: u128) -> Action {
     Action::SetField(MatchField::Typed { field: Field::reg(10), value, mask: Some(mask) })
@@ -124,6 +125,23 @@ fn rewritten(signs: &[MatchField], clear: bool) -> Flow {
         actions.push(set(0, 0x0400_0000));
     }
     flow(0x6f66_6d72_3000_0001, 65, &fields, &actions)
+}
+
+/// The flow of the plan that reads the mark of a tracked reply's connection.
+fn tracked_reply() -> Flow {
+    let fields = [
+        MatchField::masked(Field::CT_STATE, 0x28, 0x28),
+        MatchField::masked(Field::reg(10), COPIED, BOTH),
+    ];
+    let natted_to_copied = Action::CopyField {
+        bits: 1,
+        source: Field::CT_MARK,
+        source_offset: 1,
+        destination: Field::reg(10),
+        destination_offset: 27,
+    };
+    let actions = [set(DELIVERED, DELIVERED), natted_to_copied, Action::resubmit(TableId(65))];
+    flow(0x6f66_6d72_3000_0000, 65, &fields, &actions)
 }
 
 fn in_bundle(message: Message) -> Message {
@@ -211,6 +229,7 @@ fn hooks_are_added_in_a_bundle() {
         ("bundle_add_to_pod_in_port_any", rewritten(&port(OfPort::ANY), true)),
         ("bundle_add_to_pod_in_port_controller", rewritten(&port(OfPort::CONTROLLER), false)),
         ("bundle_add_to_pod_reply", rewritten(&reply, false)),
+        ("bundle_add_tracked_reply", tracked_reply()),
         ("bundle_add_guard", guard),
     ] {
         // The match of ovs-ofctl is in its own order, so only what is read can be compared.

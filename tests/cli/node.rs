@@ -133,8 +133,8 @@ fn flows_are_shown_as_ovs_ofctl_reads_and_writes_them() {
         assert_eq!(node.run(&["flows"]).out, "");
         let missing = node.run(&["flows", "--diff"]);
         assert_eq!(missing.status, Some(1));
-        assert_eq!(missing.out.lines().filter(|line| line.starts_with('+')).count(), 6);
-        assert_eq!(missing.out.lines().count(), 6, "{}", missing.out);
+        assert_eq!(missing.out.lines().filter(|line| line.starts_with('+')).count(), 7);
+        assert_eq!(missing.out.lines().count(), 7, "{}", missing.out);
 
         node.install();
         let same = node.run(&["flows", "--diff"]);
@@ -143,7 +143,7 @@ fn flows_are_shown_as_ovs_ofctl_reads_and_writes_them() {
         // But for the counters' age it is what ovs-ofctl tells of our cookie.
         let filter = "cookie=0x6f666d7200000000/0xffffffff00000000";
         let theirs = node.ovs.ofctl("OpenFlow15", "dump-flows", &["--no-names", filter]);
-        assert_eq!(theirs.matches("cookie=").count(), 6, "{theirs}");
+        assert_eq!(theirs.matches("cookie=").count(), 7, "{theirs}");
         let ours = node.run(&["flows"]).out.replace("0x0/", "0/");
         for line in ours.lines() {
             let flow = line.split_once(" table=").unwrap().1;
@@ -154,7 +154,7 @@ fn flows_are_shown_as_ovs_ofctl_reads_and_writes_them() {
                 theirs.lines().filter(|theirs| theirs.ends_with(&format!(" actions={actions}")));
             assert!(found.next().is_some(), "{line}\n{theirs}");
         }
-        assert_eq!(ours.lines().count(), 6);
+        assert_eq!(ours.lines().count(), 7);
     });
 }
 
@@ -173,8 +173,8 @@ fn a_difference_shows_what_is_missing_and_what_is_too_many() {
 
         let json = node.json(&["flows", "-o", "json"]);
         assert_eq!(json["in_sync"], false);
-        assert_eq!(json["observed"].as_array().unwrap().len(), 6);
-        assert_eq!(json["desired"].as_array().unwrap().len(), 6);
+        assert_eq!(json["observed"].as_array().unwrap().len(), 7);
+        assert_eq!(json["desired"].as_array().unwrap().len(), 7);
         assert_eq!(json["superfluous"][0]["flow"], stray);
         let flow = &json["missing"][0];
         assert_eq!((&flow["pod"], &flow["purpose"]), (&"shop/web".into(), &"from_pod".into()));
@@ -214,7 +214,7 @@ fn status_shows_a_node_that_is_well_and_what_it_has_copied() {
         for line in [
             "Agent     ready      http://127.0.0.1:",
             "NIC       up         mirror0, port 7 of br-int, MTU 1500, put there by ofmirror\n",
-            "Flows     in sync    6 desired, 6 in the switch, 0 missing, 0 too many\n",
+            "Flows     in sync    7 desired, 7 in the switch, 0 missing, 0 too many\n",
             "POD       PORT   DIRECTION  PACKETS  BYTES  STATE\n",
             "shop/web  web_h  to_pod           0    0 B  ok\n",
             "1 Pod mirrored, 1 not.\n",
@@ -232,7 +232,7 @@ fn status_misses_no_flows_while_the_agent_says_that_nobody_listens() {
         node.quiet();
         let told =
             |status: &Value| (status["paused"].as_bool(), status["flows"]["desired"].as_u64());
-        assert_eq!(told(&node.json(&["status", "-o", "json"])), (Some(false), Some(6)));
+        assert_eq!(told(&node.json(&["status", "-o", "json"])), (Some(false), Some(7)));
         node.health.send_replace(Health {
             ready: true,
             complete: true,
@@ -266,7 +266,7 @@ fn status_shows_what_is_wrong_and_still_what_it_knows() {
             "from_pod         0    0 B  its flow is missing\n",
             "to_pod           0    0 B  OVN has no flow that delivers to the port\n",
             "  the agent is not ready: the moon is full\n",
-            "  flows missing: 1, too many: 3; ofmirror flows --diff shows them\n",
+            "  flows missing: 1, too many: 4; ofmirror flows --diff shows them\n",
         ] {
             assert!(status.out.contains(text), "{text}\n{}", status.out);
         }

@@ -61,7 +61,7 @@ fn without_taps_only_the_mirror_port_is_guarded() {
 }
 
 #[test]
-fn a_port_has_a_flow_for_each_direction_and_each_delivery_table_three() {
+fn a_port_has_a_flow_for_each_direction_and_each_delivery_table_four() {
     let found = deliveries(&[
         delivery_flow(65, 3, vec![Action::output(OfPort(2))]),
         delivery_flow(89, 4, vec![Action::output(OfPort(3))]),
@@ -70,10 +70,10 @@ fn a_port_has_a_flow_for_each_direction_and_each_delivery_table_three() {
         [2, 3].map(|n| Direction::BOTH.map(|direction| tap(&format!("pod{n}"), n, direction)));
     let plan = planned(taps.as_flattened(), &found);
     assert_eq!(plan.rejected().count(), 0);
-    assert_eq!(plan.flows.len(), 1 + 2 * 2 + 2 * 3);
+    assert_eq!(plan.flows.len(), 1 + 2 * 2 + 2 * 4);
     for table in [65, 89] {
         let in_table = plan.flows.iter().filter(|flow| flow.key.table == TableId(table));
-        assert_eq!(in_table.count(), 1 + 3, "table {table}");
+        assert_eq!(in_table.count(), 1 + 4, "table {table}");
     }
 }
 
@@ -175,6 +175,111 @@ fn neither_a_flow_of_ours_nor_one_for_some_packets_only_is_a_delivery() {
         .chain([MatchField::exact(Field::IN_PORT, 1)])
         .collect();
     assert_eq!(Delivery::of(&narrow), None);
+}
+
+/// What the flows look at of a frame that reaches a delivery table. OVN delivers it to several ports in turn.
+#[derive(Clone, Debug)]
+struct Delivered {
+    reg10: u32,
+    in_port: OfPort,
+    ct_state: u128,
+    ct_mark: u128,
+}
+
+impl Delivered {
+    fn matches(&self, outport: u128, flow: &Flow) -> bool {
+        flow.key.matching.fields().iter().all(|field| {
+            let MatchField::Typed { field, value, mask } = field else { return false };
+            let is = match *field {
+                FLAGS => self.reg10.into(),
+                Field::IN_PORT => self.in_port.0.into(),
+                Field::CT_STATE => self.ct_state,
+                Field::METADATA => 1,
+                field if field == Field::reg(15) => outport,
+                other => panic!("{other} is matched"),
+            };
+            is & mask.unwrap_or(u128::MAX) == *value
+        })
+    }
+
+    /// Lets our flows of table 65 have it, as often as it comes back, and returns how many copies they make.
+    fn deliver(&mut self, plan: &Plan, outport: u128) -> usize {
+        let mut copies = 0;
+        for _ in 0..5 {
+            let ours = plan.flows.iter().filter(|flow| flow.key.table == TableId(65));
+            let matching: Vec<_> = ours.filter(|flow| self.matches(outport, flow)).collect();
+            let Some(first) = matching.iter().max_by_key(|flow| flow.key.priority) else {
+                return copies;
+            };
+            let alike = matching.iter().filter(|flow| flow.key.priority == first.key.priority);
+            assert_eq!(alike.count(), 1, "which one the switch takes is open: {matching:?}");
+            for action in first.actions() {
+                match action {
+                    Action::Output { .. } => copies += 1,
+                    Action::SetField(MatchField::Typed { field: FLAGS, value, mask }) => {
+                        let mask = mask.expect("some bits") as u32;
+                        self.reg10 = self.reg10 & !mask | *value as u32;
+                    }
+                    Action::CopyField {
+                        bits: 1,
+                        source: Field::CT_MARK,
+                        source_offset,
+                        destination: FLAGS,
+                        destination_offset,
+                    } => {
+                        let bit = (self.ct_mark >> source_offset & 1) as u32;
+                        let mask = 1 << destination_offset;
+                        self.reg10 = self.reg10 & !mask | bit << destination_offset;
+                    }
+                    Action::Resubmit { .. } => {}
+                    other => panic!("{other}"),
+                }
+            }
+        }
+        panic!("it comes back for ever: {self:?}")
+    }
+}
+
+#[test]
+fn what_is_delivered_has_one_copy_of_its_form_whoever_gets_it_and_whatever_ovn_did_to_it() {
+    let to = |outport, port| delivery_flow(65, outport, vec![Action::output(OfPort(port))]);
+    let found = deliveries(&[to(3, 2), to(4, 3)]);
+    let (tracked, reply, natted) = (0x20, 0x28, 0x2);
+    for marker in [MarkerBits::default(), MarkerBits { copied: 3, delivered: 30 }] {
+        let mut planner = Planner::default();
+        for (name, port) in [("pod2", 2), ("pod3", 3)] {
+            planner.set_taps(&name.into(), vec![tap(name, port, Direction::ToPod)]);
+        }
+        planner.settle(Base { marker: Some(marker), ..base() }, &found, []);
+        let of_others = !(marker.copied_mask() | marker.delivered_mask());
+        for (in_port, ct_state, ct_mark, rewritten) in [
+            (OfPort(2), 0, 0, false),
+            (OfPort(2), tracked, 0, false),
+            (OfPort(2), tracked, natted, false),
+            (OfPort(2), reply, 0, false),
+            (OfPort(2), reply, !natted, false),
+            (OfPort(2), reply, natted, true),
+            (OfPort(2), reply, u128::MAX, true),
+            (OfPort::ANY, 0, 0, true),
+            (OfPort::ANY, reply, 0, true),
+            (OfPort::ANY, reply, natted, true),
+            (OfPort::CONTROLLER, 0, 0, true),
+            (OfPort::CONTROLLER, reply, 0, true),
+        ] {
+            for (copied_on_entry, reg10) in [(false, 0), (true, marker.copied_mask())] {
+                // Port 5 is no Pod's that is mirrored.
+                for receivers in [[3, 4], [4, 3], [5, 3], [3, 5]] {
+                    let reg10 = reg10 | of_others;
+                    let mut frame = Delivered { reg10, in_port, ct_state, ct_mark };
+                    let copies: usize =
+                        receivers.iter().map(|port| frame.deliver(planner.plan(), *port)).sum();
+                    let wanted = usize::from(!copied_on_entry || rewritten);
+                    assert_eq!(copies, wanted, "{frame:?} to {receivers:?}");
+                    assert_eq!(frame.reg10 & of_others, of_others, "bits of others: {frame:?}");
+                }
+            }
+        }
+    }
 }
 
 /// Something that happens to a small bridge.

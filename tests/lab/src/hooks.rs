@@ -12,9 +12,9 @@ const TAG: u64 = 0x6f66_6d72 << 32;
 const FROM_POD: u64 = 1 << 28;
 /// ... what is delivered to one ...
 const TO_POD: u64 = 2 << 28;
-/// ... notes that a frame was rewritten since it was copied, of which there are three kinds ...
+/// ... notes that a frame was rewritten since it was copied, of which there are four a table ...
 const REWRITTEN: u64 = 3 << 28;
-const KINDS: usize = 3;
+const REWRITTEN_FLOWS: usize = 4;
 /// ... or keeps out what comes in by the mirror port.
 const GUARD: u64 = 4 << 28;
 
@@ -79,7 +79,7 @@ impl Node {
                 missing.push(format!("what {name} sends"));
             }
             for table in flows.iter().filter_map(|flow| delivery_table(flow, port)) {
-                if count(TO_POD | number, table) == 0 || count(REWRITTEN, table) < KINDS {
+                if count(TO_POD | number, table) == 0 || count(REWRITTEN, table) < REWRITTEN_FLOWS {
                     missing.push(format!("what {name} receives by {table}"));
                 }
             }

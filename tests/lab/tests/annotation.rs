@@ -13,8 +13,8 @@ fn await_flows(node: &Node, agent: &Agent<'_>, flows: usize) -> Result {
     })
 }
 
-/// The flows that one mirrored Pod needs: the guard, one for each direction, three for frames rewritten in place.
-const ONE_POD: usize = 6;
+/// The flows that one mirrored Pod needs: the guard, one for each direction, four for frames rewritten in place.
+const ONE_POD: usize = 7;
 /// Those that stay without any: the guard.
 const NO_POD: usize = 1;
 

@@ -65,6 +65,60 @@ fn a_service_that_talks_to_itself_is_copied_in_every_form() -> Result {
 }
 
 #[test]
+fn replies_of_tracked_connections_are_copied_once_whether_they_get_a_services_address_or_not()
+-> Result {
+    let node = Node::start()?;
+    // Stateful network policies: OVN tracks all connections of Pods, in both directions.
+    let mut policies = vec!["--wait=hv"];
+    for switch in ["sw1", "sw2"] {
+        for direction in ["from-lport", "to-lport"] {
+            policies.extend(["--", "acl-add", switch, direction, "900", "ip", "allow-related"]);
+        }
+    }
+    node.nbctl(policies)?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let capture = node.capture(&EVERYONE)?;
+    node.say_everything()?;
+    capture.finish()?.assert_exact();
+
+    node.appctl(["revalidator/wait"])?;
+    let hooks = node.hooks()?;
+    let counted = |flow: &str| {
+        let found = hooks.iter().find(|hook| hook.flow.contains(flow));
+        found.unwrap_or_else(|| panic!("no flow {flow} in {hooks:?}")).packets
+    };
+    let [replies, natted] = ["ct_state=+rpl+trk", "reg10=0xc000000/0xc000000"].map(counted);
+    assert!((1..replies).contains(&natted), "of {replies} tracked replies {natted} had it");
+    agent.stop()
+}
+
+#[test]
+fn the_datapaths_flows_of_what_is_not_tracked_read_no_mark_of_connections() -> Result {
+    let node = Node::start_bare()?;
+    // Without load balancers and policies, by which OVN reads it itself.
+    node.nbctl(["ls-add", SWITCHES[0].name])?;
+    let pods = [PodSpec::new("f", &SWITCHES[0], 21), PodSpec::new("g", &SWITCHES[0], 22)];
+    let [f, g] = node.add_pods(&pods)?.try_into().expect("two Pods");
+    let agent = node.agent(&["--enable-mirror"])?;
+    let capture = node.capture(&["f", "g"])?;
+    let _servers = (g.serve(Proto::Tcp, 8080)?, g.serve(Proto::Udp, 8081)?);
+    for ip in g.ips() {
+        f.ping(ip)?;
+        f.exchange(Proto::Tcp, ip, 8080, 10_000)?;
+        f.exchange(Proto::Udp, ip, 8081, 10_000)?;
+    }
+    let flows = node.appctl(["dpif/dump-flows", "--names", "br-int"])?;
+    capture.finish()?.assert_exact();
+    for pod in [&f, &g] {
+        let from_pod = format!("in_port({}),", pod.interface());
+        let copying = flows.lines().filter(|flow| flow.contains(&from_pod));
+        assert!(copying.count() > 0, "none from {}:\n{flows}", pod.name());
+    }
+    assert!(!flows.contains("ct_mark"), "{flows}");
+    agent.stop()
+}
+
+#[test]
 fn fragments_are_copied_as_they_are() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&["--enable-mirror"])?;

@@ -4,8 +4,8 @@ use lab::{Agent, Cluster, Node, Proto, Result, until};
 
 const MIRROR: &str = "ovn.kubernetes.io/mirror";
 
-/// The flows that one mirrored Pod needs: the guard, one for each direction, three for frames rewritten in place.
-const ONE_POD: usize = 6;
+/// The flows that one mirrored Pod needs: the guard, one for each direction, four for frames rewritten in place.
+const ONE_POD: usize = 7;
 /// Those that stay without any: the guard.
 const NO_POD: usize = 1;
 

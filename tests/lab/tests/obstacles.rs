@@ -159,10 +159,10 @@ fn a_bridge_that_does_not_exist_yet_is_waited_for() -> Result {
     let delivery = format!("table=65,priority=100,reg15=1,metadata=1,actions=output:{port}");
     ofctl(&["add-flow", &delivery])?;
     agent.await_ready()?;
-    // What pod0 sends, what it receives in four ways, and the guard.
+    // What pod0 sends, what it receives, four for frames rewritten in place, and the guard.
     until("the flows", || {
         let flows = ofctl(&["dump-flows"])?;
-        Ok((flows.matches("cookie=0x6f666d72").count() == 6).then_some(()))
+        Ok((flows.matches("cookie=0x6f666d72").count() == 7).then_some(()))
     })?;
     assert!(node.hooks()?.is_empty());
     assert!(node.vsctl(["list-ports", "br-int"])?.lines().all(|port| port != MIRROR));

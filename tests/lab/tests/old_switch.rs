@@ -16,8 +16,8 @@ fn await_hooks(node: &Node, agent: &Agent<'_>) -> Result {
         };
         let has = |kind, port| flows.iter().any(|flow| flow.starts_with(&cookie(kind, port)));
         let hooked = ports.iter().all(|port| has(1, *port) && has(2, *port));
-        // Besides: the guard, and three for frames that were rewritten in place.
-        Ok((hooked && flows.len() == 2 * ports.len() + 4 && agent.is_ready()?).then_some(()))
+        // Besides: the guard, and four for frames that were rewritten in place.
+        Ok((hooked && flows.len() == 2 * ports.len() + 5 && agent.is_ready()?).then_some(()))
     })
 }
 

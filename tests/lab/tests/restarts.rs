@@ -4,8 +4,8 @@
 use lab::{Agent, Node, Result, Service, until};
 
 const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Two flows a Pod, three for frames that are rewritten, and the guard.
-const HOOKS: usize = 2 * EVERYONE.len() + 3 + 1;
+/// Two flows a Pod, four for frames that are rewritten, and the guard.
+const HOOKS: usize = 2 * EVERYONE.len() + 4 + 1;
 /// What `/readyz` begins its lines with, by the service that is away.
 const NO_SWITCH: &str = "OpenFlow: ";
 const NO_DATABASE: &str = "OVSDB: ";

@@ -125,7 +125,7 @@ fn the_totals_go_on_whatever_happens_to_flows_and_ports() -> Result {
     for (what, disturb) in disturbances {
         disturb().with_context(|| what.to_owned())?;
         agent.await_ready()?;
-        until("both hooks", || Ok((node.our_flows()?.len() == 6).then_some(())))?;
+        until("both hooks", || Ok((node.our_flows()?.len() == 7).then_some(())))?;
         node.say_everything()?;
         await_agreement(&node, &agent).with_context(|| what.to_owned())?;
         let now = totals(&agent, PACKETS)?;

@@ -37,7 +37,7 @@ fn healthy() -> Report {
             listeners: Some(2),
         },
         paused: false,
-        flows: Some(Flows { desired: 6, observed: 6, missing: 0, superfluous: 0 }),
+        flows: Some(Flows { desired: 7, observed: 7, missing: 0, superfluous: 0 }),
         pods_mirrored: Some(1),
         pods_not_mirrored: Some(4),
         taps: vec![
@@ -63,7 +63,7 @@ OVSDB     connected  unix:/run/db.sock
 OpenFlow  connected  br-int at unix:/run/br-int.mgmt, datapath 0000aa55aa550000
 Agent     ready      http://127.0.0.1:9475/readyz
 NIC       up         mirror0, port 7 of br-int, MTU 1400, put there by ofmirror, 2 listeners
-Flows     in sync    6 desired, 6 in the switch, 0 missing, 0 too many
+Flows     in sync    7 desired, 7 in the switch, 0 missing, 0 too many
 
 POD         PORT     DIRECTION  PACKETS      BYTES  STATE
 shop/web-0  web-0_h  from_pod      1234  120.6 KiB  ok

@@ -11,16 +11,17 @@ const COPIED: u32 = 1 << 27;
 const DELIVERED: u32 = 1 << 26;
 
 /// What tells that a frame was rewritten in place since it was copied: OVN turned it around to its sender,
-/// ovn-controller sent it, or it is an answer of a load-balanced connection.
-pub(crate) const REWRITTEN: [&str; 3] =
-    ["in_port=ANY", "in_port=CONTROLLER", "ct_state=+trk+rpl,ct_mark=0x2/0x2"];
+/// ovn-controller sent it, or it is an answer of a load-balanced connection, which the connection's mark tells.
+pub(crate) const REWRITTEN: [&str; 3] = ["in_port=ANY", "in_port=CONTROLLER", "ct_state=+trk+rpl"];
+/// The last of [`REWRITTEN`], for which an action reads the mark.
+const REPLY: usize = 2;
 
 /// The flows, or those with one of their parts left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// All that the design has.
     Whole,
-    /// Without the flow for this kind of rewritten frames; an index of [`REWRITTEN`].
+    /// Without the flows for this kind of rewritten frames; an index of [`REWRITTEN`].
     Without(usize),
     /// Delivery copies what was copied already.
     Forgetful,
@@ -64,13 +65,24 @@ fn flows(node: &Node, pods: &[&str], variant: Variant) -> Result<String> {
     }
     let table = tables.first().context("no Pods given")?;
     ensure!(tables.iter().all(|other| other == table), "OVN delivers in several tables");
+    let (copied, delivered) = ("NXM_NX_REG10[27]", "NXM_NX_REG10[26]");
     for (index, sign) in REWRITTEN.iter().enumerate() {
-        if variant != Variant::Without(index) {
-            writeln!(
+        match variant {
+            Variant::Without(missing) if missing == index => {}
+            // They count on it that no frame is copied both on entry and on delivery.
+            Variant::Forgetful if index == REPLY => {}
+            _ if index == REPLY => writeln!(
+                flows,
+                "table={table},priority=65534,reg10={COPIED}/{both},{sign},\
+                 actions=load:1->{delivered},move:NXM_NX_CT_MARK[1]->{copied},resubmit(,{table})\n\
+                 table={table},priority=65534,reg10={both}/{both},\
+                 actions=load:0->{copied},load:0->{delivered},resubmit(,{table})"
+            )?,
+            _ => writeln!(
                 flows,
                 "table={table},priority=65535,reg10={COPIED}/{both},{sign},\
-                 actions=load:0->NXM_NX_REG10[27],resubmit(,{table})"
-            )?;
+                 actions=load:0->{copied},resubmit(,{table})"
+            )?,
         }
     }
     Ok(flows)
