@@ -58,8 +58,8 @@ pub(super) struct Options {
     replace_mirrors: bool,
 
     /// Whether copies go on to the host's own network stack when packet sockets have had them, on a mirror NIC that the agent made.
-    /// It has no use for them, and takes long over a broadcast
-    #[arg(long, env = "OFMIRROR_HOST_STACK", default_value = "spared", value_name = "WHETHER")]
+    /// It has no use for them, but takes long over broadcasts, and may hand them to services of the node
+    #[arg(long, env = "OFMIRROR_HOST_STACK", default_value = "reached", value_name = "WHETHER")]
     host_stack: HostStack,
 
     /// Lift hooks for short pauses to see what switching costs without them, as in 10m/2s: every 10 minutes for 2 seconds

@@ -1,9 +1,9 @@
 //! Keeps copies from the host's network stack: a tc filter takes them when packet sockets have had them.
 //!
 //! On the NIC of an internal port the kernel offers each copy to the packet sockets, tcpdump's among them, then to the
-//! ingress filters of tc, then to devices on the NIC, and last to the host's IPv4 and IPv6, which look at a broadcast for
-//! longer than it took to copy it, may hand it to a DHCP server of the node, and then drop it
-//! (`__netif_receive_skb_core()` of net/core/dev.c).
+//! ingress filters of tc, then to devices on the NIC, and last to the host's IPv4 and IPv6, which drop what is for somebody
+//! else's hardware address at once, but look at a broadcast for longer than it took to copy it, and may hand it to a DHCP
+//! server of the node (`__netif_receive_skb_core()` of net/core/dev.c).
 //!
 //! The filter is a classic BPF program of one instruction. `tc filter show dev mirror0 ingress` prints it as
 //!

@@ -1,4 +1,7 @@
 //! Whether copies get into the host's network stack, which has no use for them.
+//!
+//! It drops what has somebody else's hardware address at once, for less than a filter costs that would take it before. Only
+//! broadcasts and multicasts go farther. So it depends on the traffic what is better.
 
 use clap::ValueEnum;
 
@@ -8,11 +11,12 @@ use crate::nic::{self, Link, NicError};
 /// Whether copies get into the host's network stack, after packet sockets have had them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HostStack {
-    /// They don't, unless a device, a tc filter or an XDP program on the mirror NIC may want them
+    /// They do, as with any NIC; it drops them, most of them at once
     #[default]
-    Spared,
-    /// They do, for nftables rules on the mirror NIC, and macvlans on it that were moved to a Pod
     Reached,
+    /// They don't, unless a device, a tc filter or an XDP program on the mirror NIC may want them: broadcasts are cheaper by far
+    /// then, all else dearer by a little
+    Spared,
 }
 
 /// Keeps copies from the host's network stack, where nobody behind it may want them.

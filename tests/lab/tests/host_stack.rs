@@ -1,10 +1,11 @@
-//! Copies on the mirror NIC are for packet sockets; the node's own network stack gets none of them.
+//! Copies on the mirror NIC are for packet sockets; the node's own network stack gets none of them if so asked.
 
 use std::{io, net::UdpSocket, time::Duration};
 
 use lab::{MIRROR, Node, Result, until};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 
+const SPARED: [&str; 2] = ["--enable-mirror", "--host-stack=spared"];
 /// Where a service of the node listens at all its addresses, as a DHCP server does.
 const SERVICE: u16 = 6767;
 
@@ -57,11 +58,11 @@ fn await_filter(node: &Node, there: bool) -> Result {
 }
 
 #[test]
-fn no_service_of_the_node_hears_a_copy_and_tcpdump_hears_all() -> Result {
+fn no_service_of_the_node_hears_a_copy_if_so_asked_and_tcpdump_hears_all() -> Result {
     let node = Node::start()?;
-    let agent = node.agent(&["--enable-mirror", "--host-stack=reached"])?;
+    let agent = node.agent(&["--enable-mirror"])?;
     let reached = service(&node)?;
-    until("the service to hear what is copied, if that is asked for", || {
+    until("the service to hear what is copied", || {
         broadcast(&node, "for all")?;
         std::thread::sleep(Duration::from_millis(20));
         Ok(heard(&reached)?.contains(&"for all".to_owned()).then_some(()))
@@ -69,7 +70,7 @@ fn no_service_of_the_node_hears_a_copy_and_tcpdump_hears_all() -> Result {
     drop(reached);
     agent.stop()?;
 
-    let agent = node.agent(&["--enable-mirror"])?;
+    let agent = node.agent(&SPARED)?;
     await_filter(&node, true)?;
     let spared = service(&node)?;
     let capture = node.capture_at(MIRROR, &["a"])?;
@@ -86,7 +87,7 @@ fn no_service_of_the_node_hears_a_copy_and_tcpdump_hears_all() -> Result {
 #[test]
 fn what_is_put_on_the_mirror_nic_gets_copies_still() -> Result {
     let node = Node::start()?;
-    let agent = node.agent(&["--enable-mirror"])?;
+    let agent = node.agent(&SPARED)?;
     await_filter(&node, true)?;
     let ip = |line: &str| node.namespace().ip(line.split(' ')).map(drop);
     ip(&format!("link add link {MIRROR} name upon type macvlan mode bridge"))?;
@@ -104,7 +105,7 @@ fn what_is_put_on_the_mirror_nic_gets_copies_still() -> Result {
 #[test]
 fn a_filter_that_somebody_removes_comes_back() -> Result {
     let node = Node::start()?;
-    let agent = node.agent(&["--enable-mirror"])?;
+    let agent = node.agent(&SPARED)?;
     await_filter(&node, true)?;
     node.namespace().program("tc").args(["qdisc", "del", "dev", MIRROR, "clsact"]).run()?;
     // The kernel announces no filters; the agent looks at whatever else happens to the NIC, or within a minute.

@@ -230,7 +230,7 @@ fn where_copies_may_leave_unseen_they_are_always_made() -> Result {
         ensure!(status.success(), "tc {line}: {status}");
         Ok(())
     };
-    tc(&format!("qdisc replace dev {MIRROR} clsact"))?;
+    tc(&format!("qdisc add dev {MIRROR} clsact"))?;
     let to_lo = "ingress u32 match u32 0 0 action mirred egress mirror dev lo";
     tc(&format!("filter add dev {MIRROR} {to_lo}"))?;
     // Nothing announces filters; what changes the link makes the agent look at once, and not within a minute.

@@ -29,8 +29,8 @@ pub(super) enum Variant {
     Off,
     /// By the agent's flows.
     Ofmirror,
-    /// The same, where copies go on to the host's network stack, as those of Open vSwitch's Mirror do.
-    HostReached,
+    /// The same, with a filter that keeps copies from the host's network stack.
+    HostSpared,
     /// By the agent's flows, with copies cut short. (The agent can't do that; its flows are changed by hand.)
     Snaplen,
     /// By Open vSwitch's Mirror record that selects all, as Kube-OVN sets it up.
@@ -44,7 +44,7 @@ impl Variant {
             Self::Wire => "sending alone, without a bridge",
             Self::Off => "off",
             Self::Ofmirror => "ofmirror",
-            Self::HostReached => "ofmirror, --host-stack=reached",
+            Self::HostSpared => "ofmirror, --host-stack=spared",
             Self::Snaplen => "ofmirror's flows with snaplen 128",
             Self::OvsMirror => "OVS Mirror",
         }
@@ -106,7 +106,7 @@ pub(super) fn build_all(node: &Node, datapath: Datapath) -> Result<Vec<Lane>> {
     // No host's stack shall send by any of these interfaces.
     node.namespace().sysctl(["net.ipv6.conf.default.disable_ipv6=1"])?;
     let mut kinds = vec![(Variant::Off, false)];
-    for variant in [Variant::Ofmirror, Variant::HostReached, Variant::Snaplen, Variant::OvsMirror] {
+    for variant in [Variant::Ofmirror, Variant::HostSpared, Variant::Snaplen, Variant::OvsMirror] {
         kinds.extend([(variant, false), (variant, true)]);
     }
     if datapath == Datapath::System {
@@ -135,14 +135,14 @@ impl Lane {
         }
         node.namespace().ip_batch(&(pair("s") + &pair("k") + &up("s") + &up("k")))?;
         bring_up(node, datapath, number)?;
-        if matches!(variant, Variant::Ofmirror | Variant::HostReached | Variant::Snaplen) {
-            let stack = if variant == Variant::HostReached { "reached" } else { "spared" };
+        if matches!(variant, Variant::Ofmirror | Variant::HostSpared | Variant::Snaplen) {
+            let stack = if variant == Variant::HostSpared { "spared" } else { "reached" };
             // Its flows stay, so that no agent's own work is measured.
             let options = ["--on-exit", "keep", "--enable-mirror", "--bridge", &bridge];
             let agent = node.agent(
                 &[&options[..], &["--mirror-iface", &mirror, "--host-stack", stack]].concat(),
             )?;
-            if variant != Variant::HostReached {
+            if variant == Variant::HostSpared {
                 await_filter(node, &mirror)?;
             }
             agent.stop()?;
@@ -170,7 +170,7 @@ impl Lane {
                 // Open vSwitch 3.1.0 leaves the datapath's flows as they are.
                 node.appctl(["revalidator/purge"])?;
             }
-            Variant::Wire | Variant::Off | Variant::Ofmirror | Variant::HostReached => {}
+            Variant::Wire | Variant::Off | Variant::Ofmirror | Variant::HostSpared => {}
         }
         let listener =
             listened.then(|| node.namespace().inside(|| Listener::open(&mirror))).transpose()?;
