@@ -54,7 +54,10 @@ impl Replica {
     /// [`ReplicaError`] when anything else is wrong; the copy is good for nothing then.
     pub fn apply(&mut self, updates: &RawValue) -> Result<(), ReplicaError> {
         let mut text = serde_json::Deserializer::from_str(updates.get());
-        Ok(text.deserialize_map(Tables(self))?)
+        let before = self.snapshot.ports.clone();
+        text.deserialize_map(Tables(self))?;
+        self.snapshot.name_ports(&before);
+        Ok(())
     }
 
     /// The tables as they are now; shares all rows.
@@ -75,7 +78,7 @@ impl<'de> Visitor<'de> for Tables<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Replica { snapshot, bytes } = self.0;
-        let Snapshot { bridges, ports, interfaces, mirrors, faults } = snapshot;
+        let Snapshot { bridges, ports, interfaces, mirrors, faults, .. } = snapshot;
         while let Some(table) = map.next_key::<Cow<'de, str>>()? {
             match &*table {
                 Bridge::TABLE => map.next_value_seed(Table { rows: bridges, faults, bytes })?,

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub(super) interfaces: Rows<Interface>,
     pub(super) mirrors: Rows<Mirror>,
     pub(super) faults: Arc<BTreeMap<(Uuid, &'static str), Fault>>,
+    /// The ports' rows by name: the database has no two of one.
+    port_names: OrdMap<String, Uuid>,
 }
 
 /// A column that could not be understood; its field holds what was there before, or the default.
@@ -48,12 +50,29 @@ impl Snapshot {
         fn rows<R>(rows: impl IntoIterator<Item = R>, uuid: impl Fn(&R) -> Uuid) -> Rows<R> {
             rows.into_iter().map(|row| (uuid(&row), Arc::new(row))).collect()
         }
-        Self {
+        let mut snapshot = Self {
             bridges: rows(bridges, |row| row.uuid),
             ports: rows(ports, |row| row.uuid),
             interfaces: rows(interfaces, |row| row.uuid),
             mirrors: rows(mirrors, |row| row.uuid),
-            faults: Arc::default(),
+            ..Self::default()
+        };
+        snapshot.name_ports(&Rows::new());
+        snapshot
+    }
+
+    /// Brings the ports' names up to date with their rows, which were as in `before` when that was done last.
+    pub(super) fn name_ports(&mut self, before: &Rows<Port>) {
+        let (ports, names) = (&self.ports, &mut self.port_names);
+        for uuid in changed(before, ports) {
+            if let Some(former) = before.get(&uuid)
+                && names.get(&former.name) == Some(&uuid)
+            {
+                names.remove(&former.name);
+            }
+            if let Some(port) = ports.get(&uuid) {
+                names.insert(port.name.clone(), uuid);
+            }
         }
     }
 
@@ -89,7 +108,7 @@ impl Snapshot {
 
     /// The port of that name, on whatever bridge.
     pub fn port_named(&self, name: &str) -> Option<&Port> {
-        self.ports().find(|port| port.name == name)
+        self.port(self.port_names.get(name)?)
     }
 
     /// The interface of that row.

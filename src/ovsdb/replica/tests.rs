@@ -51,6 +51,26 @@ fn references_to_rows_that_are_not_there_yet_are_passed_over() {
 }
 
 #[test]
+fn a_port_is_found_by_its_name_however_rows_come_and_go() {
+    let mut replica = one_port();
+    let port = |number, update: Value| (uuid(number).to_string(), update);
+    let mut found = |rows: [(String, Value); 2], name| {
+        replica.take(json!({"Port": Map::from_iter(rows)})).unwrap();
+        replica.snapshot().port_named(name).map(|port| port.uuid)
+    };
+    let (gone, named) = (json!({"delete": null}), |name: &str| json!({"insert": {"name": name}}));
+    let others = |number| port(number, named(&format!("other{number}")));
+    assert_eq!(found([others(13), others(14)], "pod1"), Some(uuid(11)));
+    // It is made again under another number, before and after the one that it had.
+    assert_eq!(found([port(11, gone.clone()), port(12, named("pod1"))], "pod1"), Some(uuid(12)));
+    assert_eq!(found([port(12, gone.clone()), port(11, named("pod1"))], "pod1"), Some(uuid(11)));
+    let renamed = json!({"modify": {"name": "pod2"}});
+    assert_eq!(found([port(11, renamed), others(15)], "pod1"), None);
+    assert_eq!(found([others(16), others(17)], "pod2"), Some(uuid(11)));
+    assert_eq!(found([port(11, gone), others(18)], "pod2"), None);
+}
+
+#[test]
 fn a_difference_of_a_map_adds_changes_and_removes() {
     let mut replica = one_port();
     let difference = ["map".into(), json!([["a", "1"], ["b", "3"], ["c", "4"]])];

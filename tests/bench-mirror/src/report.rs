@@ -184,6 +184,7 @@ fn spread(metric: Metric, values: &[f64]) -> String {
     let (shown, half) = (metric.show(middle), (most - least) / 2.0);
     match values.len() {
         1 => shown,
+        _ if middle == 0.0 => shown,
         _ if metric.is_share() => format!("{shown} ±{half:.1}"),
         _ => format!("{shown} ±{:.0}%", 100.0 * half / middle),
     }

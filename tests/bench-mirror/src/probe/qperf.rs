@@ -14,12 +14,16 @@ pub(super) fn latency(text: &str) -> Result<Reading> {
 pub(super) fn bandwidth(text: &str) -> Result<Reading> {
     // UDP has two rates, that of what was sent and that of what came.
     let rate = number(text, "recv_bw", "bytes/sec").or_else(|_| number(text, "bw", "bytes/sec"))?;
-    let [sent, received] = ["send_msgs", "recv_msgs"].map(|name| number(text, name, ""));
-    let (sent, received) = (sent?, received?);
+    let nothing_came = rate == 0.0;
+    // Then it only tells of the sender.
+    let name = if nothing_came { "loc_send_msgs" } else { "send_msgs" };
+    let sent = number(text, name, "")?;
     ensure!(sent > 0.0, "nothing was sent");
+    let came = |name, unit| if nothing_came { Ok(0.0) } else { number(text, name, unit) };
+    let received = came("recv_msgs", "")?;
     Ok(Reading::Bandwidth {
         megabits_per_second: rate * 8.0 / 1e6,
-        bytes: number(text, "recv_bytes", "bytes")?,
+        bytes: came("recv_bytes", "bytes")?,
         // Over TCP, what was under way at the beginning and the end makes a difference either way.
         lost_percent: (100.0 * (1.0 - received / sent)).max(0.0),
     })
@@ -68,6 +72,22 @@ udp_bw:
     recv_bytes  =  22062080 bytes
     recv_msgs   =     43090 
 ";
+    /// Of fragmented datagrams, all of which missed a fragment.
+    const UDP_BW_NONE: &str = "\
+udp_bw:
+    send_bw         =  602615808 bytes/sec
+    recv_bw         =          0 bytes/sec
+    loc_send_bytes  =  602615808 bytes
+    loc_send_msgs   =     147123 
+";
+
+    #[test]
+    fn datagrams_of_which_none_arrives_are_all_lost() -> Result {
+        let all_lost =
+            Reading::Bandwidth { megabits_per_second: 0.0, bytes: 0.0, lost_percent: 100.0 };
+        assert_eq!(bandwidth(UDP_BW_NONE)?, all_lost);
+        Ok(())
+    }
 
     #[test]
     fn latency_is_told_in_microseconds() -> Result {

@@ -8,7 +8,8 @@
 //! counted: so many frames in, so many out, so many copies, so many seen by the listener.
 //!
 //! On the userspace datapath the cost is the processor time of ovs-vswitchd. On the kernel's it is the time that sending
-//! takes: a frame is forwarded before the system call that sends it returns, if there is only one processor.
+//! takes: a frame is forwarded before the system call that sends it returns, if there is only one processor. There TCP is
+//! measured too, between hosts at the ends of each lane: what they cost themselves is in its figures.
 
 mod frames;
 mod lane;
@@ -16,18 +17,27 @@ mod listener;
 mod meter;
 mod report;
 mod statistics;
+mod stream;
 
-use std::{fs, path::PathBuf};
+use std::{
+    cell::RefCell,
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{machine, say};
-use crate::Result;
-use frames::{Load, Sender};
+use crate::{Node, Result};
+use frames::{Frame, Sender};
 use lane::{Lane, Variant};
+use listener::Listener;
 use meter::Meter;
+use stream::Streams;
 
 /// Frames of a chunk.
 const CHUNK: usize = 2048;
@@ -35,6 +45,8 @@ const CHUNK: usize = 2048;
 const WARM_UP: usize = 2;
 /// How often a chunk that has lost frames is sent again, at most.
 const ATTEMPTS: usize = 5;
+/// How often copies of a conversation are counted until they are all there.
+const PATIENCE: usize = 100;
 
 /// What `lab cost` is told.
 #[derive(Debug, Args)]
@@ -63,6 +75,29 @@ enum Datapath {
     System,
 }
 
+/// What goes over a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Load {
+    /// Frames of one kind.
+    Frames(Frame),
+    /// A message and its answer, over TCP.
+    RoundTrip,
+    /// 64 KiB over TCP.
+    Stream,
+}
+
+impl Load {
+    /// In words.
+    fn name(self) -> String {
+        match self {
+            Self::Frames(frame) => frame.name(),
+            Self::RoundTrip => "TCP, 64 bytes there and back".to_owned(),
+            Self::Stream => "TCP, 64 KiB of a stream".to_owned(),
+        }
+    }
+}
+
 /// What one chunk cost.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Sample {
@@ -71,9 +106,8 @@ struct Sample {
     variant: Variant,
     /// Whether somebody had a packet socket on the mirror port.
     listener: bool,
-    #[serde(flatten)]
     load: Load,
-    /// Processor time for each frame, in nanoseconds.
+    /// Time for each frame, round trip or part of a stream, in nanoseconds.
     nanoseconds: f64,
 }
 
@@ -117,36 +151,107 @@ fn measure(options: &CostOptions) -> Result<Run> {
         let node = lane::start_switch()?;
         let lanes = lane::build_all(&node, options.datapath)?;
         let meter = Meter::of(&node, options.datapath)?;
-        node.namespace().inside(|| play(&lanes, &meter, build, options.rounds, &mut run))?;
+        let mut play =
+            Play { lanes: &lanes, meter: &meter, build, rounds: options.rounds, run: &mut run };
+        node.namespace().inside(|| play.frames())?;
+        if options.datapath == Datapath::System {
+            play.streams(&node)?;
+        }
         node.alive()?;
     }
     Ok(run)
 }
 
-/// Plays all rounds on these lanes, in this thread's network namespace.
-fn play(lanes: &[Lane], meter: &Meter, build: usize, rounds: usize, run: &mut Run) -> Result {
-    let mut senders = Vec::new();
-    for lane in lanes {
-        for load in Load::ALL {
-            senders.push((lane, load, Sender::open(&lane.source, load)?));
+/// All rounds on the lanes of one build.
+struct Play<'a> {
+    lanes: &'a [Lane],
+    meter: &'a Meter,
+    build: usize,
+    rounds: usize,
+    run: &'a mut Run,
+}
+
+impl Play<'_> {
+    /// Sends frames, in this thread's network namespace.
+    fn frames(&mut self) -> Result {
+        let mut senders = Vec::new();
+        for lane in self.lanes {
+            for frame in Frame::ALL {
+                senders.push((lane, frame, Sender::open(&lane.source, frame)?));
+            }
         }
-    }
-    for round in 0..WARM_UP + rounds {
-        fastrand::shuffle(&mut senders);
-        for (lane, load, sender) in &mut senders {
-            let nanoseconds = chunk(lane, *load, sender, meter, &mut run.repeated)?;
-            let Some(round) = round.checked_sub(WARM_UP) else { continue };
-            let (variant, listener, load) = (lane.variant, lane.listener.is_some(), *load);
-            run.samples.push(Sample { build, round, variant, listener, load, nanoseconds });
+        for round in 0..WARM_UP + self.rounds {
+            fastrand::shuffle(&mut senders);
+            for (lane, frame, sender) in &mut senders {
+                let spent = chunk(lane, *frame, sender, self.meter, &mut self.run.repeated)?;
+                self.note(round, lane, Load::Frames(*frame), spent);
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Has hosts at the ends of the lanes speak TCP.
+    fn streams(&mut self, node: &Node) -> Result {
+        let lanes = self.lanes.iter().filter(|lane| lane.variant != Variant::Wire);
+        let mut talks = Vec::new();
+        for lane in lanes {
+            let streams = RefCell::new(Streams::open(node, lane)?);
+            talks.push((lane, streams));
+        }
+        let mut order: Vec<_> =
+            talks.iter().flat_map(|talk| [(talk, Load::RoundTrip), (talk, Load::Stream)]).collect();
+        for round in 0..WARM_UP + self.rounds {
+            fastrand::shuffle(&mut order);
+            for ((lane, streams), load) in &order {
+                let streams: &mut Streams = &mut streams.borrow_mut();
+                let spent = node.namespace().inside(|| talk(lane, streams, *load))?;
+                self.note(round, lane, *load, spent);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, round: usize, lane: &Lane, load: Load, nanoseconds: f64) {
+        let Some(round) = round.checked_sub(WARM_UP) else { return };
+        let (build, variant, listener) = (self.build, lane.variant, lane.listener.is_some());
+        self.run.samples.push(Sample { build, round, variant, listener, load, nanoseconds });
+    }
+}
+
+/// Has the hosts of a lane talk, counts the copies of what they said, and gives what a part of it took, in nanoseconds.
+fn talk(lane: &Lane, streams: &mut Streams, load: Load) -> Result<f64> {
+    let drain = || lane.listener.as_ref().map_or(Ok(0), Listener::drain);
+    let mut before = lane.conversation()?;
+    // Acknowledgements of the last chunk, which came late.
+    while drain()? > 0 {
+        before = lane.conversation()?;
+    }
+    let start = Instant::now();
+    let parts = match load {
+        Load::RoundTrip => streams.go_there_and_back()?,
+        Load::Frames(_) | Load::Stream => streams.flow()?,
+    };
+    let spent = start.elapsed().as_nanos() as f64 / parts as f64;
+    let (mut heard, mut told) = (0, String::new());
+    for _ in 0..PATIENCE {
+        let (said, copied) = lane.conversation()?;
+        let (said, copied) = (said - before.0, copied - before.1);
+        heard += drain()? as u64;
+        let wanted = if lane.variant.is_copied() { said } else { 0 };
+        if copied == wanted && (heard == wanted || lane.listener.is_none()) {
+            return Ok(spent);
+        }
+        told = format!("{said} frames said, {copied} copied, {heard} heard");
+        // The last acknowledgement comes when it likes.
+        thread::sleep(Duration::from_millis(10));
+    }
+    bail!("{:?}, {load:?}: {told}", lane.variant)
 }
 
 /// Sends one chunk over a lane and gives what a frame of it cost, in nanoseconds.
 fn chunk(
     lane: &Lane,
-    load: Load,
+    frame: Frame,
     sender: &mut Sender,
     meter: &Meter,
     repeated: &mut usize,
@@ -158,15 +263,15 @@ fn chunk(
         meter.send(sender, lane)?;
         let spent = meter.read()?.saturating_sub(start);
         let counted = lane.counters()?.since(before);
-        let heard = lane.listener.as_ref().map(listener::Listener::drain).transpose()?;
-        let wanted = lane.expected(load, CHUNK);
+        let heard = lane.listener.as_ref().map(Listener::drain).transpose()?;
+        let wanted = lane.expected(frame, CHUNK);
         let all_heard = heard.is_none_or(|heard| heard as u64 == wanted.copies);
         if counted == wanted && all_heard {
             return Ok(spent.as_nanos() as f64 / CHUNK as f64);
         }
         ensure!(
             counted.out <= wanted.out && counted.copies <= wanted.copies,
-            "{:?}, {load:?}: {counted:?} counted, {wanted:?} expected",
+            "{:?}, {frame:?}: {counted:?} counted, {wanted:?} expected",
             lane.variant
         );
         lost = format!("{counted:?} counted, {heard:?} heard, {wanted:?} expected");
@@ -174,5 +279,5 @@ fn chunk(
         *repeated += 1;
         lane.come_to_rest()?;
     }
-    bail!("{:?}, {load:?}: frames get lost each time: {lost}", lane.variant)
+    bail!("{:?}, {frame:?}: frames get lost each time: {lost}", lane.variant)
 }

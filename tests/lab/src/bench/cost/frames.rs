@@ -25,14 +25,14 @@ const DESTINATION: [u8; 6] = [2, 0, 0, 0x20, 0, 2];
 
 /// A kind of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Load {
+pub(super) struct Frame {
     /// To everybody, as a Pod that asks for an address by DHCP sends it.
     pub(super) broadcast: bool,
     /// From the destination MAC address on, without the check sequence.
     pub(super) length: usize,
 }
 
-impl Load {
+impl Frame {
     /// All that are sent.
     pub(super) const ALL: [Self; 4] = [
         Self { broadcast: false, length: 64 },
@@ -46,7 +46,7 @@ impl Load {
         format!("{} bytes, {}", self.length, if self.broadcast { "broadcast" } else { "unicast" })
     }
 
-    fn frame(self) -> Vec<u8> {
+    fn bytes(self) -> Vec<u8> {
         let (mac, ip) =
             if self.broadcast { ([0xff; 6], [255; 4]) } else { (DESTINATION, [10, 16, 0, 2]) };
         let packet = PacketBuilder::ethernet2(SOURCE, mac).ipv4([10, 16, 0, 1], ip, 64);
@@ -69,8 +69,8 @@ impl Sender {
     ///
     /// # Errors
     /// There is no such interface.
-    pub(super) fn open(interface: &str, load: Load) -> Result<Self> {
-        Ok(Self { socket: packet_socket(interface, None)?, frame: load.frame() })
+    pub(super) fn open(interface: &str, kind: Frame) -> Result<Self> {
+        Ok(Self { socket: packet_socket(interface, None)?, frame: kind.bytes() })
     }
 
     /// Sends so many frames.

@@ -13,9 +13,11 @@ use std::{fs, thread, time::Duration};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Datapath, Load, listener::Listener};
+use super::{Datapath, Frame, listener::Listener};
 use crate::{Node, OURS, Result, Service, switch::schema, until};
 
+/// What the kernel has counted at each interface.
+const COUNTERS: &str = "/proc/thread-self/net/dev";
 /// What `max_len` is for [`Variant::Snaplen`], in bytes.
 const SNAPLEN: usize = 128;
 
@@ -62,7 +64,9 @@ pub(super) struct Lane {
     /// The NIC to send by.
     pub(super) source: String,
     /// The NIC at which frames arrive.
-    sink: String,
+    pub(super) destination: String,
+    /// The switch's ends of both.
+    ports: [String; 2],
     mirror: String,
     /// Bytes of a frame that the mirror port's counter leaves out.
     uncounted: usize,
@@ -130,8 +134,15 @@ impl Lane {
         let up = |inner: &str| format!("link set {0} up\nlink set {0}p up\n", name(inner));
         if variant == Variant::Wire {
             node.namespace().ip_batch(&(pair("s") + &up("s")))?;
-            let (source, sink) = (name("s") + "p", name("s"));
-            return Ok(Self { variant, listener: None, source, sink, mirror, uncounted: 0 });
+            return Ok(Self {
+                variant,
+                listener: None,
+                source: name("s") + "p",
+                destination: name("s"),
+                ports: [name("s"), name("k")],
+                mirror,
+                uncounted: 0,
+            });
         }
         node.namespace().ip_batch(&(pair("s") + &pair("k") + &up("s") + &up("k")))?;
         bring_up(node, datapath, number)?;
@@ -174,17 +185,18 @@ impl Lane {
         }
         let listener =
             listened.then(|| node.namespace().inside(|| Listener::open(&mirror))).transpose()?;
-        let (source, sink) = (name("s") + "p", name("k") + "p");
+        let (source, destination) = (name("s") + "p", name("k") + "p");
+        let ports = [name("s"), name("k")];
         // The kernel datapath counts what is behind the Ethernet header.
         let uncounted = if datapath == Datapath::System { 14 } else { 0 };
-        Ok(Self { variant, listener, source, sink, mirror, uncounted })
+        Ok(Self { variant, listener, source, destination, ports, mirror, uncounted })
     }
 
     /// What the counters should say of so many frames.
-    pub(super) fn expected(&self, load: Load, frames: usize) -> Counters {
+    pub(super) fn expected(&self, frame: Frame, frames: usize) -> Counters {
         let whole = match self.variant {
-            Variant::Snaplen => load.length.min(SNAPLEN),
-            _ => load.length,
+            Variant::Snaplen => frame.length.min(SNAPLEN),
+            _ => frame.length,
         };
         let copies = if self.variant.is_copied() { frames } else { 0 };
         Counters {
@@ -212,23 +224,31 @@ impl Lane {
 
     /// What the kernel has counted, in this thread's network namespace.
     pub(super) fn counters(&self) -> Result<Counters> {
-        let table = fs::read_to_string("/proc/thread-self/net/dev")?;
-        let received = |interface: &str| -> Result<(u64, u64)> {
-            let mut lines = table.lines();
-            let line =
-                lines.find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
-            let line = line.with_context(|| format!("there is no interface {interface}"))?;
-            let mut columns = line.split_whitespace().map(str::parse);
-            let bytes = columns.next().context("no bytes")??;
-            Ok((bytes, columns.next().context("no frames")??))
-        };
-        let (_, out) = received(&self.sink)?;
+        let table = fs::read_to_string(COUNTERS)?;
+        let (_, out) = received(&table, &self.destination)?;
         let (copied_bytes, copies) = match self.variant {
             Variant::Wire => (0, 0),
-            _ => received(&self.mirror)?,
+            _ => received(&table, &self.mirror)?,
         };
         Ok(Counters { out, copies, copied_bytes })
     }
+
+    /// Frames that the hosts at both ends have sent, and copies.
+    pub(super) fn conversation(&self) -> Result<(u64, u64)> {
+        let table = fs::read_to_string(COUNTERS)?;
+        let [near, far] = self.ports.each_ref().map(|port| received(&table, port));
+        Ok((near?.1 + far?.1, received(&table, &self.mirror)?.1))
+    }
+}
+
+/// Bytes and frames that an interface has received.
+fn received(table: &str, interface: &str) -> Result<(u64, u64)> {
+    let mut lines = table.lines();
+    let line = lines.find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
+    let line = line.with_context(|| format!("there is no interface {interface}"))?;
+    let mut columns = line.split_whitespace().map(str::parse);
+    let bytes = columns.next().context("no bytes")??;
+    Ok((bytes, columns.next().context("no frames")??))
 }
 
 /// A bridge with two Pods' ports and the flows that OVN would have for them.

@@ -1,6 +1,6 @@
 //! The table of what packets cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Datapath, Load, Run, Variant, statistics::Sorted};
 
@@ -20,9 +20,10 @@ pub(super) fn markdown(run: &Run) -> String {
     text += &format!(" frames, {} sent again because frames were lost.\n", run.repeated);
     text += "Differences and ratios are between neighbours in time: the median of all builds, and its 95 % confidence \
              interval.\n\n";
-    text += "| frames | variant | listener | ns | half lie within | more than off, ns | to off | to OVS Mirror |\n";
+    text += "| what | variant | listener | ns | half lie within | more than off, ns | to off | to OVS Mirror |\n";
     text += "|---|---|---|---:|---:|---:|---:|---:|\n";
-    for load in Load::ALL {
+    let loads: BTreeSet<_> = run.samples.iter().map(|sample| sample.load).collect();
+    for load in loads {
         let mut figures: BTreeMap<Way, Rounds> = BTreeMap::new();
         for sample in run.samples.iter().filter(|sample| sample.load == load) {
             let rounds = figures.entry((sample.variant, sample.listener)).or_default();
