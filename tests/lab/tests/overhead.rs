@@ -89,8 +89,11 @@ fn hooks_come_back_after_each_pause() -> Result {
     let agent = node.agent(&["--enable-mirror", "--overhead-probe=2s/1s"])?;
     let all = node.hooks()?.len();
     for _ in 0..3 {
-        until("a pause", || Ok((node.hooks()?.len() < all).then_some(())))?;
-        assert!(agent.is_ready()?, "what is lifted on purpose is not missing");
+        // What is lifted on purpose is not missing, once the switch has said that it is lifted.
+        let lifted = || -> Result<bool> { Ok(node.hooks()?.len() < all) };
+        until("a pause in which the agent is ready", || {
+            Ok((lifted()? && agent.is_ready()? && lifted()?).then_some(()))
+        })?;
         until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
     }
     // Nor does a pause keep back what OVN took.

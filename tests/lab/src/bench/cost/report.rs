@@ -14,9 +14,12 @@ type Rounds = BTreeMap<(usize, usize), f64>;
 pub(super) fn markdown(run: &Run) -> String {
     let what = match run.datapath {
         Datapath::Netdev => "userspace datapath, processor time of ovs-vswitchd",
-        Datapath::System => "kernel datapath, time that sending takes on one processor",
+        Datapath::System => "kernel datapath, time that passes on one processor",
     };
-    let mut text = format!("{}\n\nns for each frame, {what}; chunks of {}", run.machine, run.chunk);
+    let mut text = format!(
+        "{}\n\nns for each frame, or for what the row says; {what}; chunks of {}",
+        run.machine, run.chunk
+    );
     text += &format!(" frames, {} sent again because frames were lost.\n", run.repeated);
     text += "Differences and ratios are between neighbours in time: the median of all builds, and its 95 % confidence \
              interval.\n\n";
