@@ -38,7 +38,7 @@ use {
 
 use crate::{
     openflow::session::{Event, RequestError},
-    traffic::Reading,
+    traffic::Census,
 };
 
 /// Complaints about nothing that is known of which a connection's are logged.
@@ -98,7 +98,7 @@ pub struct Switch {
     /// Whether all that had to be asked at first has been answered.
     known: bool,
     /// What our flows had counted at the last reading, until it is taken.
-    counted: Option<Vec<Reading>>,
+    counted: Option<Census>,
     /// What the mirror port had.
     sink: Option<PortStats>,
 }
@@ -198,7 +198,7 @@ impl Switch {
     }
 
     /// What our flows had counted at the last reading, once.
-    pub fn take_counted(&mut self) -> Option<Vec<Reading>> {
+    pub fn take_counted(&mut self) -> Option<Census> {
         self.counted.take()
     }
 

@@ -64,6 +64,22 @@ pub struct Reading {
     pub age: Option<Duration>,
 }
 
+/// All our flows, read at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// What each was found to have counted.
+    pub readings: Vec<Reading>,
+    /// Flows that changed while they were read: whether these are there, and what they have counted, is not told.
+    pub unsure: HashSet<FlowKey>,
+}
+
+impl From<Vec<Reading>> for Census {
+    /// No flow changed meanwhile.
+    fn from(readings: Vec<Reading>) -> Self {
+        Self { readings, unsure: HashSet::new() }
+    }
+}
+
 /// A flow that counts for somebody.
 #[derive(Debug)]
 struct Account {
@@ -146,14 +162,16 @@ impl Ledger {
         Some(former.remove(nearest).0)
     }
 
-    /// All our flows, read at one time; `owner` tells for whom each copies now.
+    /// All our flows have been read; `owner` tells for whom each copies now.
     pub fn read(
         &mut self,
-        readings: Vec<Reading>,
+        census: Census,
         owner: impl Fn(Cookie) -> Option<Arc<Series>>,
         now: Instant,
     ) {
-        let present: HashSet<&FlowKey> = readings.iter().map(|reading| &reading.key).collect();
+        let Census { readings, unsure } = census;
+        let read = readings.iter().map(|reading| &reading.key);
+        let present: HashSet<&FlowKey> = read.chain(&unsure).collect();
         for (key, account) in self.accounts.extract_if(|key, _| !present.contains(key)) {
             self.departing.entry(key).or_default().push((account, now));
         }

@@ -74,7 +74,8 @@ impl Observed {
 }
 
 impl Changed {
-    pub(crate) fn note(&mut self, key: FlowKey) {
+    /// Takes note of one more.
+    pub fn note(&mut self, key: FlowKey) {
         match self {
             Self::Keys(keys) if keys.len() < MOST => drop(keys.insert(key)),
             Self::Keys(_) => *self = Self::Any,

@@ -67,14 +67,14 @@ impl Agent {
         if let Some(stats) = sink {
             self.traffic.export.read_port(&stats);
         }
-        if let Some(readings) = counted {
+        if let Some(census) = counted {
             let now = Instant::now();
             if self.world.audience().is_paused() {
                 let mirrored = self.world.mirrored();
                 let both = |selected| Direction::BOTH.map(|direction| series(selected, direction));
                 self.traffic.ledger.keep(mirrored.flat_map(both), now);
             }
-            self.traffic.ledger.read(readings, |cookie| owner(&self.world, cookie), now);
+            self.traffic.ledger.read(census, |cookie| owner(&self.world, cookie), now);
             self.traffic.read = Some(now);
             self.traffic.export.follow(&self.traffic.ledger);
         }

@@ -1,14 +1,14 @@
 //! Our flows in the switch.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use flows::{
-    diff::{Change, Observed},
+    diff::{Change, Changed, Observed},
     model::{Flow, FlowKey},
     ofp::FlowStats,
 };
 
-use crate::traffic::Reading;
+use crate::traffic::{Census, Reading};
 
 /// Flows of ours that somebody else removed or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(super) struct Hooks {
 struct Reread {
     found: Observed,
     counted: Vec<Reading>,
-    /// Something changed meanwhile, so what is read may be older than what is known.
-    overtaken: bool,
+    /// Flows that changed meanwhile: what is read of them may be older than what is known.
+    overtaken: Changed,
 }
 
 impl Hooks {
@@ -57,9 +57,9 @@ impl Hooks {
     }
 
     /// The scan is complete; returns what our flows have counted that were there before.
-    pub(super) fn finish_scan(&mut self) -> Option<Vec<Reading>> {
-        let scanned = std::mem::take(&mut self.scanned);
-        (!self.known).then_some(scanned)
+    pub(super) fn finish_scan(&mut self) -> Option<Census> {
+        let scanned = mem::take(&mut self.scanned);
+        (!self.known).then(|| scanned.into())
     }
 
     /// All that was there before has been seen.
@@ -69,7 +69,10 @@ impl Hooks {
 
     /// Takes in a flow that somebody else added or changed, ours or not.
     pub(super) fn changed(&mut self, flow: Flow, now: Instant) {
-        self.overtake();
+        if !flow.cookie.is_ours() && !self.observed.flows().contains_key(&flow.key) {
+            return;
+        }
+        self.overtake(&flow.key);
         let same = self.observed.flows().contains(&flow);
         if !same && self.observed.remove(&flow.key) {
             self.lose(1, now);
@@ -79,7 +82,7 @@ impl Hooks {
 
     /// Somebody else removed a flow of ours.
     pub(super) fn removed(&mut self, key: &FlowKey, now: Instant) {
-        self.overtake();
+        self.overtake(key);
         if self.observed.remove(key) {
             self.lose(1, now);
         }
@@ -87,13 +90,16 @@ impl Hooks {
 
     /// The switch has made these changes for us.
     pub(super) fn applied<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
-        self.overtake();
         for change in changes {
             match change {
                 Change::Delete(key, _) => {
+                    self.overtake(key);
                     self.observed.remove(key);
                 }
-                Change::Install(flow) => self.observed.insert(flow.clone()),
+                Change::Install(flow) => {
+                    self.overtake(&flow.key);
+                    self.observed.insert(flow.clone());
+                }
             }
         }
     }
@@ -114,29 +120,34 @@ impl Hooks {
         }
     }
 
-    /// The reading is complete; returns what our flows have counted. None if it does not count, and is to be
-    /// asked for again.
-    pub(super) fn finish_reread(&mut self, now: Instant) -> Option<Vec<Reading>> {
-        let Reread { found, counted, overtaken } = self.reread.take()?;
-        if overtaken {
-            return None;
+    /// The reading is complete; returns what our flows have counted. None if it does not count, as any of them may have
+    /// changed meanwhile, and is to be asked for again.
+    pub(super) fn finish_reread(&mut self, now: Instant) -> Option<Census> {
+        let Reread { mut found, mut counted, overtaken } = self.reread.take()?;
+        let Changed::Keys(unsure) = overtaken else { return None };
+        for key in &unsure {
+            found.remove(key);
+            if let Some(flow) = self.observed.flows().get(key) {
+                found.insert(flow);
+            }
         }
+        counted.retain(|reading| !unsure.contains(&reading.key));
         let gone =
             self.observed.flows().iter().filter(|flow| !found.flows().contains(flow)).count();
         if gone > 0 {
             self.lose(gone, now);
         }
         self.observed.replace(found);
-        Some(counted)
+        Some(Census { readings: counted, unsure })
     }
 
     pub(super) fn abandon_reread(&mut self) {
         self.reread = None;
     }
 
-    fn overtake(&mut self) {
+    fn overtake(&mut self, key: &FlowKey) {
         if let Some(reread) = &mut self.reread {
-            reread.overtaken = true;
+            reread.overtaken.note(key.clone());
         }
     }
 

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::{
         pods::Pod,
-        traffic::{GRACE, Reading},
+        traffic::{Census, GRACE, Reading},
     };
 
     const PORT: OfPort = OfPort(5);
@@ -130,7 +130,7 @@ mod tests {
         let counters = FlowCounters { packets: 3, bytes: 230 };
         let age = Some(Duration::from_secs(1));
         let reading = Reading { key, cookie, counters, age };
-        ledger.read(vec![reading], |_| Some(Arc::clone(&series)), start);
+        ledger.read(vec![reading].into(), |_| Some(Arc::clone(&series)), start);
         export.follow(&ledger);
         let labels = r#"{direction="to_pod",interface="web_h",namespace="shop",pod="web"}"#;
         let told = |metrics: &Metrics| lines(metrics, "ofmirror_mirrored_");
@@ -138,10 +138,10 @@ mod tests {
             .map(|(what, count)| format!("ofmirror_mirrored_{what}_total{labels} {count}"));
         assert_eq!(told(&metrics), [bytes, packets]);
 
-        ledger.read(vec![], |_| None, start + GRACE / 2);
+        ledger.read(Census::default(), |_| None, start + GRACE / 2);
         export.follow(&ledger);
         assert_eq!(told(&metrics).len(), 2);
-        ledger.read(vec![], |_| None, start + GRACE);
+        ledger.read(Census::default(), |_| None, start + GRACE);
         export.follow(&ledger);
         assert_eq!(told(&metrics), [""; 0]);
         assert_eq!(metrics.copies_offered.get(), 3);

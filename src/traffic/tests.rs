@@ -48,13 +48,19 @@ impl Story {
         self.now += SECOND;
         let age = Some(SECOND * u32::try_from(age).unwrap());
         let reading = Reading { key: key(), cookie: cookie(), counters: counted(packets), age };
-        self.ledger.read(vec![reading], |_| Some(series(pod)), self.now);
+        self.ledger.read(vec![reading].into(), |_| Some(series(pod)), self.now);
+        self
+    }
+
+    fn reads_while_it_changes(&mut self) -> &mut Self {
+        let census = Census { unsure: HashSet::from([key()]), ..Census::default() };
+        self.ledger.read(census, |_| None, self.now);
         self
     }
 
     fn reads_nothing(&mut self, later: Duration) -> &mut Self {
         self.now += later;
-        self.ledger.read(vec![], |_| None, self.now);
+        self.ledger.read(Census::default(), |_| None, self.now);
         self
     }
 
@@ -187,11 +193,18 @@ fn the_totals_outlast_a_pause_in_which_no_port_has_a_flow_but_not_their_pod() {
 }
 
 #[test]
+fn a_flow_that_changed_while_all_were_read_goes_on_counting() {
+    let mut story = Story::begin();
+    story.installs(false).reads(100, 9);
+    assert_eq!(story.reads_while_it_changes().reads(110, 10).total(), 110);
+}
+
+#[test]
 fn a_flow_whose_age_is_not_told_any_more_is_the_same() {
     let mut story = Story::begin();
     story.installs(false).reads(100, 9);
     let reading = Reading { key: key(), cookie: cookie(), counters: counted(110), age: None };
-    story.ledger.read(vec![reading], |_| Some(series("web")), story.now);
+    story.ledger.read(vec![reading].into(), |_| Some(series("web")), story.now);
     assert_eq!(story.total(), 110);
 }
 
