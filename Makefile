@@ -33,7 +33,7 @@ bench: setup ## Measure how soon, how fast and how small; takes minutes, most of
 
 bench-scale: setup ## Measure what one change costs among ten ports and among thousands; takes an hour or so
 	@cargo build --release -p ofmirror -p lab
-	@tests/lab/sandbox "$(TARGET)/release/lab" scale
+	@LAB_PATIENCE=10 tests/lab/sandbox "$(TARGET)/release/lab" scale
 
 bench-cost: setup ## Measure what a packet costs, copied or not, on both datapaths; takes minutes
 	@cargo build --release -p ofmirror -p lab

@@ -18,7 +18,7 @@ use rtnetlink::{
     Error, Handle,
     packet_core::{
         DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
-        NetlinkPayload, Nla as _,
+        NetlinkPayload,
     },
     packet_route::{
         RouteNetlinkMessage,
@@ -100,21 +100,14 @@ pub(super) fn is_ours(message: &TcMessage) -> Option<bool> {
         TcAttribute::Options(options) => Some(options),
         _ => None,
     })?;
-    let is_program = |option: &TcOption| match option {
-        TcOption::Bpf(TcFilterBpfOption::Other(nla)) => {
-            nla.kind() == OPS && value(nla) == program()
-        }
-        _ => false,
-    };
     let header = &message.header;
     let last = header.info >> 16 == u32::from(PREFERENCE) && header.handle == NUMBER;
-    Some(last && options.iter().any(is_program))
+    Some(last && options.contains(&instructions()))
 }
 
-fn value(nla: &DefaultNla) -> Vec<u8> {
-    let mut value = vec![0; nla.value_len()];
-    nla.emit_value(&mut value);
-    value
+/// The program as the filter has it.
+fn instructions() -> TcOption {
+    TcOption::Bpf(TcFilterBpfOption::Other(DefaultNla::new(OPS, program())))
 }
 
 fn queueing(link: &Link) -> TcMessage {
@@ -132,13 +125,14 @@ fn filter(link: &Link) -> TcMessage {
     message.header.handle = NUMBER;
     let every_packet = (libc::ETH_P_ALL as u16).to_be();
     message.header.info = u32::from(PREFERENCE) << 16 | u32::from(every_packet);
-    let options = [
-        TcFilterBpfOption::Other(DefaultNla::new(OPS_LEN, 1_u16.to_ne_bytes().to_vec())),
-        TcFilterBpfOption::Other(DefaultNla::new(OPS, program())),
-        TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
+    let length = DefaultNla::new(OPS_LEN, 1_u16.to_ne_bytes().to_vec());
+    let options = vec![
+        TcOption::Bpf(TcFilterBpfOption::Other(length)),
+        instructions(),
+        TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
     ];
     message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
-    message.attributes.push(TcAttribute::Options(options.map(TcOption::Bpf).to_vec()));
+    message.attributes.push(TcAttribute::Options(options));
     message
 }
 

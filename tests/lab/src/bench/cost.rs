@@ -20,7 +20,6 @@ mod statistics;
 mod stream;
 
 use std::{
-    cell::RefCell,
     fs,
     path::PathBuf,
     thread,
@@ -193,19 +192,16 @@ impl Play<'_> {
     /// Has hosts at the ends of the lanes speak TCP.
     fn streams(&mut self, node: &Node) -> Result {
         let lanes = self.lanes.iter().filter(|lane| lane.variant != Variant::Wire);
-        let mut talks = Vec::new();
-        for lane in lanes {
-            let streams = RefCell::new(Streams::open(node, lane)?);
-            talks.push((lane, streams));
-        }
-        let mut order: Vec<_> =
-            talks.iter().flat_map(|talk| [(talk, Load::RoundTrip), (talk, Load::Stream)]).collect();
+        let talks = lanes.map(|lane| Ok((lane, Streams::open(node, lane)?)));
+        let mut talks: Vec<_> = talks.collect::<Result<_>>()?;
+        let both = |place| [(place, Load::RoundTrip), (place, Load::Stream)];
+        let mut order: Vec<_> = (0..talks.len()).flat_map(both).collect();
         for round in 0..WARM_UP + self.rounds {
             fastrand::shuffle(&mut order);
-            for ((lane, streams), load) in &order {
-                let streams: &mut Streams = &mut streams.borrow_mut();
-                let spent = node.namespace().inside(|| talk(lane, streams, *load))?;
-                self.note(round, lane, *load, spent);
+            for &(place, load) in &order {
+                let (lane, streams) = &mut talks[place];
+                let spent = node.namespace().inside(|| talk(lane, streams, load))?;
+                self.note(round, lane, load, spent);
             }
         }
         Ok(())

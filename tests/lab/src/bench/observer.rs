@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,10 +19,8 @@ use flows::{
     },
 };
 
-use crate::{Node, Result};
+use crate::{Node, Result, wait::patience};
 
-/// How long nothing may happen that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Length of an OpenFlow header, in bytes.
 const HEADER: usize = 8;
 
@@ -99,7 +97,7 @@ impl Observer {
     /// What happens next.
     ///
     /// # Errors
-    /// Nothing does for a minute, or the switch paused its reports, which makes times of single changes worthless.
+    /// Nothing does for a minute (or as many as `LAB_PATIENCE` says), or the switch paused its reports, which makes times of single changes worthless.
     pub(super) fn next(&mut self) -> Result<Sighting> {
         loop {
             if let Some(seen) = self.waiting.next() {
@@ -117,8 +115,11 @@ impl Observer {
     }
 
     fn message(&mut self) -> Result<(Stamped, Message)> {
-        let stamped = self.frames.recv_timeout(PATIENCE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => anyhow::anyhow!("nothing happened for a minute"),
+        let patience = patience();
+        let stamped = self.frames.recv_timeout(patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                anyhow::anyhow!("nothing happened for {} s", patience.as_secs())
+            }
             RecvTimeoutError::Disconnected => anyhow::anyhow!("the switch closed the connection"),
         })?;
         let message = Message::decode(stamped.type_code, &stamped.body)?;
