@@ -33,6 +33,8 @@ use self::{
 
 /// How long a window is when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How long must at least pass between two readings, for each port: one change among thousands must not cost a reading of all.
+const EACH: Duration = Duration::from_millis(1);
 /// How long after a change the switch may still be at work on it: a revalidator looks at all flows twice a second.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long the last reading of a pause may take before hooks come back without it.
@@ -159,7 +161,7 @@ impl Overhead {
         }
         due.read = connected && !self.reading;
         self.reading |= due.read;
-        let regular = now + INTERVAL;
+        let regular = now + INTERVAL.max(self.least());
         self.due = match self.pause {
             Pause::Waiting { next } if now < next => regular.min(next),
             Pause::Lifted { ends, ending: false } => ends,
@@ -261,8 +263,17 @@ impl Overhead {
                 Some(probe) if self.is_lifting() => SETTLE.min(probe.pause / 4),
                 _ => SETTLE,
             };
-            self.due = self.due.min(now + settle);
+            let settled = now + settle;
+            // A pause is short, and all of it counts.
+            let since = self.opened.filter(|_| !self.is_lifting());
+            let next = since.map_or(settled, |opened| settled.max(opened + self.least()));
+            self.due = self.due.min(next);
         }
+    }
+
+    /// The least time from one reading of all ports to the next.
+    fn least(&self) -> Duration {
+        EACH * self.ports.number()
     }
 
     /// If there is a pause, or one was to begin, it is over.
