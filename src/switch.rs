@@ -245,8 +245,9 @@ impl Switch {
         self.requests.extend(request);
     }
 
-    /// Sees to it that the guard of `sink` is known, and where OVN delivers to the ports `missing`, if it does. To be called
-    /// after each event, once it is known to which ports deliveries are to be copied.
+    /// Sees to it that the guard of `sink` is known, and where OVN delivers to the ports `missing`, if it does: at once if it
+    /// is not known where it delivers to any, else by and by. To be called after each event, once it is known to which ports
+    /// deliveries are to be copied.
     pub fn follow(&mut self, sink: Option<OfPort>, missing: &BTreeSet<OfPort>) {
         if self.guarded != sink {
             if self.watching == Watching::Monitors {
@@ -260,7 +261,10 @@ impl Switch {
         let unasked = || missing.iter().find(|port| !self.delivery.was_probed(**port));
         let unasked = if self.known { None } else { unasked() };
         let probed = self.delivery.probed().filter(|port| missing.contains(port));
-        self.probe(unasked.copied().or(probed).or(missing.first().copied()));
+        // A new port is most likely to be delivered to where the others are, which is watched. To look for it at once in all
+        // tables would cost the switch a look at all flows.
+        let first = missing.first().filter(|_| self.deliveries().is_empty());
+        self.probe(unasked.copied().or(probed).or(first.copied()));
         self.known |= self.hooks.is_known() && self.is_settled();
     }
 

@@ -132,6 +132,12 @@ impl Deliveries {
         }
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_place.is_empty()
+    }
+
     /// The flows that deliver to `port`: one that never applies, as another has the same match and a higher priority, is none.
     pub fn to(&self, port: OfPort) -> impl Iterator<Item = &Delivery> {
         let places = self.by_port.get(&port).into_iter().flatten();

@@ -1,7 +1,7 @@
 //! Where OVN delivers, watched in the tables where it does.
 //!
 //! The tables are not known beforehand: as long as there is a mirrored port that nothing is known to deliver to, one
-//! such port is probed, that is, whatever outputs to it is reported. The table of a delivery found so is watched from
+//! such port at a time is probed, that is, whatever outputs to it is reported. The table of a delivery found so is watched from
 //! then on, and with it the deliveries to all ports.
 
 use std::{

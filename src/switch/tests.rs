@@ -231,6 +231,28 @@ fn the_table_in_which_a_probed_port_is_delivered_to_is_watched_for_all() {
 }
 
 #[test]
+fn a_new_port_is_expected_where_the_others_are_delivered_to_and_only_then_looked_for_elsewhere() {
+    let mut switch = known(&[]);
+    let wanted = [OfPort(2), OfPort(3)];
+    follow(&mut switch, None, &wanted[..1]);
+    asked(&mut switch);
+    initial(&mut switch, Tag::Probe(OfPort(2)), &[delivery(65, 2)]);
+    follow(&mut switch, None, &wanted[..1]);
+    asked(&mut switch);
+
+    follow(&mut switch, None, &wanted);
+    assert_eq!(asked(&mut switch), [], "a probe costs the switch a look at all flows");
+    tick(&mut switch, &wanted);
+    assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(3))], "it may be another table");
+
+    update(&mut switch, removed(delivery(65, 2)));
+    initial(&mut switch, Tag::Probe(OfPort(3)), &[]);
+    let gone = [OfPort(2)];
+    follow(&mut switch, None, &gone);
+    assert_eq!(tags(&mut switch), [Tag::Probe(OfPort(2))], "a new OVN may use another table");
+}
+
+#[test]
 fn a_port_that_is_never_delivered_to_does_not_hide_the_others() {
     let mut switch = known(&[]);
     let wanted = [OfPort(2), OfPort(3), OfPort(4)];
