@@ -105,6 +105,8 @@ pub struct Agent {
     /// Changes that have been sent and not been answered yet.
     repair: Option<Repair>,
     refusals: Refusals,
+    /// Whether the switch was told of as stalled.
+    stalled: bool,
     /// Bundles sent since the last tick.
     bundles: u32,
     /// No new bundle before then, as the last one failed, or there were too many.
@@ -165,6 +167,7 @@ impl Agent {
             unserved: 0,
             repair: None,
             refusals: Refusals::default(),
+            stalled: false,
             bundles: 0,
             pause: None,
             rescan: None,
@@ -356,7 +359,13 @@ impl Agent {
         self.logged.look(&self.health.borrow());
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
-        self.refusals.expire(now) || rested || lacking
+        let roused = self.is_stalled() != self.stalled;
+        self.refusals.expire(now) || rested || lacking || roused
+    }
+
+    /// Whether the switch is connected and does not answer.
+    fn is_stalled(&mut self) -> bool {
+        self.openflow.connection().is_some_and(|connection| connection.is_stalled())
     }
 
     /// Brings the switch a step nearer to what it should be.

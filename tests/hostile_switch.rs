@@ -104,8 +104,8 @@ async fn half_a_message_and_then_silence_is_given_up_in_time() {
     contains(&peer.complaint(writes(half.clone())).await, "did not finish the OpenFlow handshake");
     assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
     let before = Instant::now();
-    contains(&peer.late_complaint(writes(half)).await, "silent for 10 s");
-    assert!(before.elapsed() < Duration::from_secs(13), "{:?}", before.elapsed());
+    contains(&peer.late_complaint(writes(half)).await, "silent for 60 s");
+    assert!(before.elapsed() < Duration::from_secs(63), "{:?}", before.elapsed());
     peer.meet().await;
 }
 
@@ -120,7 +120,7 @@ async fn bytes_that_drip_without_end_are_not_a_sign_of_life() {
             }
         }
     };
-    contains(&peer.late_complaint(drip).await, "silent for 10 s");
+    contains(&peer.late_complaint(drip).await, "silent for 60 s");
     peer.meet().await;
 }
 
@@ -240,8 +240,8 @@ async fn a_switch_that_answers_no_echo_is_left_and_found_again() {
     let mut peer = Peer::start();
     let before = Instant::now();
     let error = peer.late_complaint(async |stream| stream).await;
-    contains(&error, "silent for 10 s");
-    assert!(before.elapsed() >= Duration::from_secs(10));
+    contains(&error, "silent for 60 s");
+    assert!(before.elapsed() >= Duration::from_secs(60));
     let mut switch = peer.meet().await;
     // One that answers keeps its connection, for as long as it does.
     let answer = async {

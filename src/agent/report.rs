@@ -11,6 +11,10 @@ use crate::health::Health;
 /// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
 const RESTORED: Duration = Duration::from_secs(30);
 
+/// What is told of a switch that is connected and does not answer.
+const STALLED: &str =
+    "OpenFlow: the switch has been silent for 10 s: is it busy with something else?";
+
 impl Agent {
     /// Tells metrics, health and log how things stand.
     pub(super) fn tell(&mut self) {
@@ -18,7 +22,9 @@ impl Agent {
         if complete {
             self.tell_restored();
         }
+        self.stalled = self.is_stalled();
         let mut problems = self.world.problems();
+        problems.extend(self.stalled.then(|| STALLED.to_owned()));
         problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
         let ready = complete && problems.is_empty();
         if ready && let Some(started) = self.started.take() {
@@ -76,7 +82,7 @@ impl Agent {
     fn measure(&self, ready: bool) {
         let desired = self.world.plan().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
-        self.tell_connected("openflow", self.world.switch().is_ok());
+        self.tell_connected("openflow", self.world.switch().is_ok() && !self.stalled);
         self.tell_connected("ovsdb", self.world.ovsdb().is_synced());
         if let Some(cluster) = self.world.cluster() {
             self.tell_connected("kubernetes", cluster.is_connected());

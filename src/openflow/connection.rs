@@ -73,6 +73,12 @@ impl<T: Copy> Connection<T> {
         self.session.tell(message);
     }
 
+    /// Whether the switch has not been heard for 10 s, though it was asked for a sign of life.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.session.is_stalled(now())
+    }
+
     /// Reads and writes until there is something to tell. Nothing is lost when the future is dropped.
     ///
     /// # Errors

@@ -282,7 +282,7 @@ fn a_switch_that_asks_for_echoes_and_never_reads_them_fills_no_memory() {
 }
 
 #[test]
-fn a_silent_switch_is_asked_for_a_sign_of_life_and_then_given_up() {
+fn a_silent_switch_is_asked_for_a_sign_of_life_and_in_the_end_given_up() {
     let mut talk = Talk::up();
     assert_eq!(talk.session.poll_timeout(), talk.now + IDLE);
     talk.pass(IDLE - Duration::from_millis(1)).unwrap();
@@ -290,8 +290,29 @@ fn a_silent_switch_is_asked_for_a_sign_of_life_and_then_given_up() {
     talk.pass(Duration::from_millis(1)).unwrap();
     let asked = talk.sent();
     assert!(matches!(asked[..], [(_, Message::EchoRequest(_))]), "{asked:?}");
-    assert_eq!(talk.session.poll_timeout(), talk.now + ECHO);
-    assert!(matches!(talk.pass(ECHO), Err(SessionError::Silent)));
+    assert!(!talk.session.is_stalled(talk.now));
+    talk.pass(ECHO).unwrap();
+    assert!(talk.session.is_stalled(talk.now), "that is told, and no more");
+    assert_eq!(talk.sent(), [], "one question is enough");
+    assert_eq!(talk.session.poll_timeout(), talk.now - ECHO - IDLE + DEAD);
+    assert!(matches!(talk.pass(DEAD - ECHO - IDLE), Err(SessionError::Silent)));
+}
+
+#[test]
+fn a_switch_that_was_stalled_gets_as_much_time_to_answer_as_any_other() {
+    let mut talk = Talk::up();
+    let question = talk.ask('a');
+    talk.pass(IDLE).unwrap();
+    talk.pass(ANSWER).unwrap();
+    assert!(talk.session.is_stalled(talk.now));
+    talk.hear(0, Message::EchoReply(Bytes::new()));
+    assert!(!talk.session.is_stalled(talk.now));
+    assert_eq!(talk.session.poll_timeout(), talk.now + IDLE, "it is not overdue");
+    talk.now += ANSWER / 2;
+    talk.hear(0, Message::EchoReply(Bytes::new()));
+    talk.now += ANSWER / 2;
+    assert!(matches!(talk.pass(Duration::ZERO), Err(SessionError::Unanswered)));
+    assert!(talk.hear(question, part(false)).is_some(), "it was the question that was awaited");
 }
 
 #[test]

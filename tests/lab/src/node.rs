@@ -304,6 +304,22 @@ impl Node {
         self.daemon(service)?.end(Signal::SIGKILL).map(drop)
     }
 
+    /// Holds a service still (SIGSTOP), until [`Self::go_on`].
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hold(&self, service: Service) -> Result {
+        self.daemon(service)?.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It ended meanwhile.
+    pub fn go_on(&self, service: Service) -> Result {
+        self.daemon(service)?.signal(Signal::SIGCONT)
+    }
+
     /// Ends a service by SIGTERM and waits for its end. ovn-controller then takes itself out of the southbound
     /// database, as on a node that leaves the cluster.
     ///

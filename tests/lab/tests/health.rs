@@ -37,6 +37,30 @@ fn a_lost_connection_is_told_with_its_time_and_as_an_error_and_so_is_its_return(
 }
 
 #[test]
+fn a_switch_that_stands_still_is_told_of_and_keeps_its_connection() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let flows = node.our_flows()?;
+    let changes = agent.metric("ofmirror_flow_changes_total{result=\"committed\"}")?;
+
+    node.hold(Service::Vswitchd)?;
+    let answer = until("the stall to be told", || {
+        agent.alive()?;
+        Ok(agent.get("/readyz")?.filter(|answer| answer.status != 200))
+    })?;
+    assert!(answer.body.contains("OpenFlow: the switch has been silent for 10 s"), "{answer:?}");
+    assert!(!connection(&agent, "openflow")?.0);
+
+    node.go_on(Service::Vswitchd)?;
+    agent.await_ready()?;
+    assert!(connection(&agent, "openflow")?.0);
+    assert!(agent.metric("ofmirror_errors_total{reason=\"openflow\"}").is_err(), "it was not lost");
+    assert_eq!(node.our_flows()?, flows);
+    assert_eq!(agent.metric("ofmirror_flow_changes_total{result=\"committed\"}")?, changes);
+    agent.stop()
+}
+
+#[test]
 fn flows_are_told_as_the_switch_has_them_with_how_long_it_took() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&["--enable-mirror"])?;
