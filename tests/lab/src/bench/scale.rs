@@ -32,6 +32,9 @@ const WIPES: u32 = 3;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long before, to do what came of the last change.
 const SETTLED: Duration = Duration::from_secs(8);
+/// What the agent does all the time is taken off the time for changes. It reads all flows every 5 s, or 20 s among 10,000 ports,
+/// and all ports every 10 s; so both are watched for a multiple of this, lest there be one reading more in one of them.
+const WINDOW: Duration = Duration::from_secs(20);
 const KEY: &str = "ovn.kubernetes.io/mirror";
 
 /// A column of the table.
@@ -142,7 +145,7 @@ impl Scene {
         let mut observer = self.observe()?;
         let pid = agent.pid()?;
         thread::sleep(SETTLED);
-        let (work, passed, begun) = (Work::of(pid)?, self.proxy.passed(), Instant::now());
+        let window = Window::open(pid, &self.proxy)?;
         let mut until = Vec::new();
         for _ in 0..TURNS {
             self.mark("insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
@@ -151,22 +154,9 @@ impl Scene {
             self.mark("delete", &format!(r#"["set",["{KEY}"]]"#))?;
             until.push(milliseconds(observer.await_hooks(2, true, of_port)? - annotated));
         }
-        let (busy, passed) = (Work::of(pid)?.since(work).busy, self.proxy.passed() - passed);
-        let idle = self.idle(agent, begun.elapsed())?;
+        let (busy, passed) = window.close()?;
         let changes = f64::from(2 * TURNS);
-        Ok([
-            median(until),
-            milliseconds(busy.saturating_sub(idle.0)) / changes,
-            (passed.saturating_sub(idle.1)) as f64 / 1e3 / changes,
-        ])
-    }
-
-    /// What the agent does in so long a time when nothing happens.
-    fn idle(&self, agent: &Agent<'_>, time: Duration) -> Result<(Duration, usize)> {
-        thread::sleep(SETTLED);
-        let (work, passed) = (Work::of(agent.pid()?)?, self.proxy.passed());
-        thread::sleep(time);
-        Ok((Work::of(agent.pid()?)?.since(work).busy, self.proxy.passed() - passed))
+        Ok([median(until), milliseconds(busy) / changes, passed as f64 / 1e3 / changes])
     }
 
     /// Changes the first port's `external_ids`: by a bare transaction, as `ovs-vsctl` reads all rows first.
@@ -187,12 +177,11 @@ impl Scene {
         let pid = agent.pid()?;
         let (mut delays, mut busy) = (Vec::new(), Duration::ZERO);
         for index in (ports..).take(ARRIVALS.into()) {
-            let (work, begun) = (Work::of(pid)?, Instant::now());
+            let window = Window::open(pid, &self.proxy)?;
             self.node.add_bare_ports(1)?;
             let port = OfPort(self.node.ofport(&format!("bare{index}"))?.into());
             delays.push(observer.await_arrival(port)?);
-            let (worked, elapsed) = (Work::of(pid)?.since(work).busy, begun.elapsed());
-            busy += worked.saturating_sub(self.idle(agent, elapsed)?.0);
+            busy += window.close()?.0;
         }
         Ok([median(delays), milliseconds(busy) / f64::from(ARRIVALS)])
     }
@@ -210,6 +199,36 @@ impl Scene {
             busy += Work::of(pid)?.since(work).busy;
         }
         Ok([median(times), milliseconds(busy) / f64::from(WIPES)])
+    }
+}
+
+/// A time in which the agent has something to do.
+struct Window<'a> {
+    pid: u32,
+    proxy: &'a Proxy,
+    begun: Instant,
+    work: Work,
+    passed: usize,
+}
+
+impl<'a> Window<'a> {
+    fn open(pid: u32, proxy: &'a Proxy) -> Result<Self> {
+        Ok(Self { pid, proxy, begun: Instant::now(), work: Work::of(pid)?, passed: proxy.passed() })
+    }
+
+    /// Processor time and OpenFlow bytes that the changes in this window took, besides what the agent does all the time.
+    fn close(self) -> Result<(Duration, usize)> {
+        let windows = self.begun.elapsed().div_duration_f64(WINDOW).ceil();
+        let time = WINDOW.mul_f64(windows);
+        let (busy, passed) = self.after(time)?;
+        thread::sleep(SETTLED);
+        let (idle, meanwhile) = Self::open(self.pid, self.proxy)?.after(time)?;
+        Ok((busy.saturating_sub(idle), passed.saturating_sub(meanwhile)))
+    }
+
+    fn after(&self, time: Duration) -> Result<(Duration, usize)> {
+        thread::sleep(time.saturating_sub(self.begun.elapsed()));
+        Ok((Work::of(self.pid)?.since(self.work).busy, self.proxy.passed() - self.passed))
     }
 }
 
