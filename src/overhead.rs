@@ -33,8 +33,6 @@ use self::{
 
 /// How long a window is when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How long must at least pass between two readings, for each port: one change among thousands must not cost a reading of all.
-const EACH: Duration = Duration::from_millis(1);
 /// How long after a change the switch may still be at work on it: a revalidator looks at all flows twice a second.
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long the last reading of a pause may take before hooks come back without it.
@@ -161,7 +159,7 @@ impl Overhead {
         }
         due.read = connected && !self.reading;
         self.reading |= due.read;
-        let regular = now + INTERVAL.max(self.least());
+        let regular = now + INTERVAL;
         self.due = match self.pause {
             Pause::Waiting { next } if now < next => regular.min(next),
             Pause::Lifted { ends, ending: false } => ends,
@@ -257,23 +255,16 @@ impl Overhead {
         let before = std::mem::replace(&mut self.situation, situation);
         let changed = before.hooks != situation.hooks;
         self.disturbed |= situation.changing || changed;
-        if !situation.changing && (before.changing || changed) {
-            // A new window as soon as the switch is done with the change.
+        // One change of hooks among thousands must not cost a reading of all ports. But that there are hooks now, or none, is worth a
+        // new window as soon as the switch is done with the change, and so is all that happens in a pause, which is short.
+        let done = before.changing || changed;
+        if !situation.changing && (changed || done && self.is_lifting()) {
             let settle = match self.probe {
                 Some(probe) if self.is_lifting() => SETTLE.min(probe.pause / 4),
                 _ => SETTLE,
             };
-            let settled = now + settle;
-            // A pause is short, and all of it counts.
-            let since = self.opened.filter(|_| !self.is_lifting());
-            let next = since.map_or(settled, |opened| settled.max(opened + self.least()));
-            self.due = self.due.min(next);
+            self.due = self.due.min(now + settle);
         }
-    }
-
-    /// The least time from one reading of all ports to the next.
-    fn least(&self) -> Duration {
-        EACH * self.ports.number()
     }
 
     /// If there is a pause, or one was to begin, it is over.

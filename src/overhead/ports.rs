@@ -82,13 +82,6 @@ impl Ports {
         passed
     }
 
-    /// How many ports there were at the last reading.
-    #[must_use]
-    pub fn number(&self) -> u32 {
-        let last = self.last.as_ref().map_or(0, |(_, last)| last.len());
-        u32::try_from(last).unwrap_or(u32::MAX)
-    }
-
     /// The reading won't be completed.
     pub fn abandon(&mut self) {
         self.coming.clear();
