@@ -5,18 +5,12 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use etherparse::PacketBuilder;
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, bind,
-        sendmmsg, socket,
-    },
-};
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 use serde::Serialize;
 
-use crate::Result;
+use crate::{Result, packet_socket};
 
 /// The source of all frames.
 const SOURCE: [u8; 6] = [2, 0, 0, 0x20, 0, 1];
@@ -93,18 +87,4 @@ impl Sender {
         }
         Ok(())
     }
-}
-
-/// A packet socket on an interface of this thread's network namespace; without a protocol it receives nothing.
-pub(super) fn packet_socket(interface: &str, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    bind(socket.as_raw_fd(), &link(interface)?)?;
-    Ok(socket)
-}
-
-fn link(interface: &str) -> Result<LinkAddr> {
-    getifaddrs()?
-        .filter(|address| address.interface_name == interface)
-        .find_map(|address| address.address?.as_link_addr().copied())
-        .with_context(|| format!("there is no interface {interface}"))
 }

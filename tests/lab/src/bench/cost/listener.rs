@@ -7,8 +7,7 @@ use nix::{
     sys::socket::{MsgFlags, SockProtocol, recv, setsockopt, sockopt::RcvBufForce},
 };
 
-use super::frames::packet_socket;
-use crate::Result;
+use crate::{Result, packet_socket};
 
 /// Room for a chunk of long frames, with the kernel's own data for each, in bytes.
 const ROOM: usize = 16 << 20;
