@@ -29,10 +29,20 @@ const TABLE: &str = "/proc/net/packet";
 pub struct Audience {
     /// Packet sockets that get the copies; none where they can't be counted, or the NIC has not been looked at.
     pub listeners: Option<usize>,
+    /// Whether any of them is for a single protocol, so that it gets nothing that is kept from the host's network stack.
+    pub by_protocol: bool,
     /// Whether copies are wanted; none as long as that can't be told, when nothing may be changed.
     pub wanted: Option<bool>,
     /// Why copies are made though it is not known whether anybody listens, where that was asked for.
     pub remark: Option<String>,
+}
+
+/// Packet sockets that get the copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Listeners {
+    number: usize,
+    /// Whether any is for a single protocol.
+    by_protocol: bool,
 }
 
 /// Why the listeners can't be counted.
@@ -77,8 +87,8 @@ impl Place {
         Self::Hidden(hidden.to_string())
     }
 
-    /// How many listen there now; none as long as the mirror port is not known.
-    fn listeners(&self) -> Option<Result<usize, String>> {
+    /// Who listens there now; none as long as the mirror port is not known.
+    fn listeners(&self) -> Option<Result<Listeners, String>> {
         match self {
             Self::Unknown => None,
             Self::Hidden(reason) => Some(Err(reason.clone())),
@@ -98,28 +108,30 @@ impl Audience {
     #[must_use]
     pub fn look(nic: &str, sink: &SinkState, when: MirrorWhen) -> Self {
         let listeners = Place::of(nic, sink).listeners();
-        let wanted = listeners.as_ref().map(|listeners| *listeners != Ok(0));
+        let wanted = listeners.as_ref().map(|listeners| *listeners != Ok(Listeners::default()));
         Self::new(listeners, wanted, when)
     }
 
-    /// `listeners` are how many there are, or why that can't be told; `wanted` is whether copies are, if only for them.
+    /// `listeners` are those who are there, or why that can't be told; `wanted` is whether copies are, if only for them.
     fn new(
-        listeners: Option<Result<usize, String>>,
+        listeners: Option<Result<Listeners, String>>,
         wanted: Option<bool>,
         when: MirrorWhen,
     ) -> Self {
         let (listeners, hidden) = match listeners {
             None => (None, None),
-            Some(Ok(number)) => (Some(number), None),
+            Some(Ok(listeners)) => (Some(listeners), None),
             Some(Err(reason)) => (None, Some(reason)),
         };
+        let by_protocol = listeners.is_some_and(|listeners| listeners.by_protocol);
+        let listeners = listeners.map(|listeners| listeners.number);
         match when {
-            MirrorWhen::Always => Self { listeners, wanted: Some(true), remark: None },
+            MirrorWhen::Always => Self { listeners, by_protocol, wanted: Some(true), remark: None },
             MirrorWhen::Listened => {
                 let remark = hidden.map(|reason| {
                     format!("mirroring always, as nobody can tell who listens: {reason}")
                 });
-                Self { listeners, wanted, remark }
+                Self { listeners, by_protocol, wanted, remark }
             }
         }
     }
@@ -131,22 +143,22 @@ impl Audience {
     }
 }
 
-fn read(index: u32) -> Result<usize, Uncountable> {
+fn read(index: u32) -> Result<Listeners, Uncountable> {
     count(&fs::read_to_string(TABLE)?, index).ok_or(Uncountable::Strange)
 }
 
-/// How many sockets of the table get the packets of link `index`. Its columns, by `packet_seq_show()` of the kernel's
+/// The sockets of the table that get the packets of link `index`. Its columns, by `packet_seq_show()` of the kernel's
 /// net/packet/af_packet.c, are:
 ///
 /// ```text
 /// sk               RefCnt Type Proto  Iface R Rmem   User   Inode
 /// 0000000000000000 3      3    0003   7     1 0      0      4242
 /// ```
-fn count(table: &str, index: u32) -> Option<usize> {
+fn count(table: &str, index: u32) -> Option<Listeners> {
     let mut lines = table.lines();
     let columns = ["sk", "RefCnt", "Type", "Proto", "Iface", "R"];
     lines.next()?.split_whitespace().take(columns.len()).eq(columns).then_some(())?;
-    let mut count = 0;
+    let mut listeners = Listeners::default();
     for line in lines {
         let mut columns = line.split_whitespace().skip(3);
         let protocol = u16::from_str_radix(columns.next()?, 16).ok()?;
@@ -158,9 +170,12 @@ fn count(table: &str, index: u32) -> Option<usize> {
             _ => return None,
         };
         let every_packet = i32::from(protocol) == libc::ETH_P_ALL;
-        count += usize::from(runs && (interface == index || (interface == 0 && every_packet)));
+        if runs && (interface == index || (interface == 0 && every_packet)) {
+            listeners.number += 1;
+            listeners.by_protocol |= !every_packet;
+        }
     }
-    Some(count)
+    Some(listeners)
 }
 
 #[cfg(test)]

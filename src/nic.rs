@@ -10,8 +10,8 @@
 
 mod apply;
 mod attach;
+mod drain;
 mod error;
-mod ingress;
 mod link;
 mod observe;
 mod outlets;
@@ -20,8 +20,8 @@ mod watch;
 
 pub use apply::apply;
 pub use attach::{Unattachable, check_attachable};
+pub use drain::{leave_to_host, take_from_host};
 pub use error::NicError;
-pub use ingress::{leave_to_host, take_from_host};
 pub use link::{DefaultRoute, Ipv6, Link, Master};
 pub use observe::observe;
 pub use quiet::{Change, quiet};

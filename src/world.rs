@@ -202,7 +202,11 @@ impl World {
     #[must_use]
     pub fn demand(&self) -> Demand {
         let mtu = self.pods.mtu().unwrap_or(MTU);
-        Demand { mtu, switch: self.switch.is_ok().then_some(self.switches) }
+        Demand {
+            mtu,
+            switch: self.switch.is_ok().then_some(self.switches),
+            by_protocol: self.audience.by_protocol,
+        }
     }
 
     /// Brings the plan up to date, and has the switch watched where it matters: the mirror port, and the ports to which

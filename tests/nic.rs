@@ -310,30 +310,54 @@ async fn settle(watch: &mut Watch) {
 }
 
 #[test]
-fn copies_are_kept_from_the_host_beside_filters_of_others() {
+fn copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind() {
+    let test = "copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind";
+    in_namespace(test, VETH, async || {
+        let fresh = link("mirror0").await;
+        assert!(!fresh.kept_from_host);
+        leave_to_host("mirror0").await.expect("there is nothing to be undone");
+        for _ in 0..2 {
+            take_from_host(&fresh).await.expect("what is there already is no error");
+            let kept = link("mirror0").await;
+            assert!(kept.kept_from_host, "{kept:?}");
+            assert_eq!(kept.master, None, "ours is nobody who takes them");
+        }
+        assert!(!link("mirror0-drain").await.up, "it never sends anything");
+        leave_to_host("mirror0").await.unwrap();
+        assert_eq!(link("mirror0").await, fresh);
+        assert_eq!(observe("mirror0-drain").await.unwrap(), None);
+
+        // A NIC that is made anew finds the bridge of the one before.
+        take_from_host(&fresh).await.unwrap();
+        ip("link del mirror0");
+        ip(VETH);
+        let anew = link("mirror0").await;
+        assert!(!anew.kept_from_host);
+        take_from_host(&anew).await.unwrap();
+        assert!(link("mirror0").await.kept_from_host);
+    });
+}
+
+#[test]
+fn copies_that_somebody_else_takes_are_left_to_him() {
     let setup = "
         link add mirror0 type veth peer name peer0
-        link add other0 type veth peer name peer1";
-    in_namespace("copies_are_kept_from_the_host_beside_filters_of_others", setup, async || {
-        let seen = async || {
-            let link = link("mirror0").await;
-            (link.kept_from_host, link.outlets.contains(&"tc filters".to_owned()))
-        };
-        assert_eq!(seen().await, (false, false));
-        let fresh = link("mirror0").await;
-        take_from_host(&fresh).await.unwrap();
-        assert_eq!(seen().await, (true, false));
-        take_from_host(&fresh).await.expect("what is there already is no error");
+        link add upon link mirror0 type macvlan
+        link add other0 type veth peer name other1
+        link add other0-drain type bridge";
+    in_namespace("copies_that_somebody_else_takes_are_left_to_him", setup, async || {
+        let error = take_from_host(&link("mirror0").await).await.unwrap_err().to_string();
+        assert!(error.contains("Device or resource busy"), "{error}");
+        assert!(error.contains("perhaps it belongs to a device already"), "{error}");
+        assert_eq!(observe("mirror0-drain").await.unwrap(), None);
 
-        let redirect = "ingress u32 match u32 0 0 action mirred egress mirror dev other0";
-        run("tc", &format!("filter add dev mirror0 pref 7 {redirect}"));
-        assert_eq!(seen().await, (true, true));
-        leave_to_host(&fresh).await.unwrap();
-        assert_eq!(seen().await, (false, true), "what others put there stays");
-        run("tc", "filter del dev mirror0 ingress pref 7");
-        // One with our preference is not ours for that.
-        run("tc", &format!("filter add dev mirror0 pref 65535 {redirect}"));
-        assert_eq!(seen().await, (false, true));
-        assert!(leave_to_host(&link("peer0").await).await.is_err(), "there is none");
+        let error = take_from_host(&link("other0").await).await.unwrap_err().to_string();
+        assert!(error.starts_with("other0-drain: there is a link of this name already"), "{error}");
+        leave_to_host("other0").await.unwrap();
+        let theirs = link("other0-drain").await;
+        ip("link set other0 master other0-drain");
+        let used = link("other0").await;
+        assert!(!used.kept_from_host, "it is not ours for its name");
+        assert_eq!(used.master.map(|master| master.index), Some(theirs.index));
     });
 }

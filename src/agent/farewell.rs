@@ -8,13 +8,14 @@ use tracing::{info, warn};
 
 use super::Agent;
 use crate::{
+    nic,
     openflow::{connection::ConnectionError, session::Event},
     ovsdb::{self, mirror_port},
     sink,
     switch::Tag,
 };
 
-/// How long taking everything away may take, each for flows and port.
+/// How long taking everything away may take, each for flows, bridge and port.
 const FAREWELL: Duration = Duration::from_millis(400);
 
 impl Agent {
@@ -28,6 +29,15 @@ impl Agent {
             Ok(Ok(())) => info!("our flows are gone"),
             Ok(Err(error)) => warn!(%error, "our flows may be left in the switch"),
             Err(_) => warn!("no answer from the switch in time; our flows may be left in it"),
+        }
+        match timeout(FAREWELL, nic::leave_to_host(&self.settings.nic)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(%error, "the bridge that keeps copies from the host may be left")
+            }
+            Err(_) => warn!(
+                "no answer from the kernel in time; the bridge that keeps copies from the host may be left"
+            ),
         }
         match timeout(FAREWELL, self.remove_port()).await {
             Ok(Ok(())) => {}

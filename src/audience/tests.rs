@@ -12,6 +12,11 @@ fn table(sockets: &[(&str, u32, u8)]) -> String {
     text
 }
 
+/// How many sockets get what is copied to link 7.
+fn number(sockets: &[(&str, u32, u8)]) -> Option<usize> {
+    count(&table(sockets), 7).map(|listeners| listeners.number)
+}
+
 fn link() -> Link {
     Link {
         index: 7,
@@ -47,10 +52,18 @@ fn whoever_gets_the_copies_is_counted_and_nobody_else() {
         (0, ("0000", 7, 0), "tcpdump before it listens"),
         (0, ("0003", 7, 0), "tcpdump on the NIC while that was down"),
     ] {
-        assert_eq!(count(&table(&[socket]), 7), Some(listeners), "{who}");
+        assert_eq!(number(&[socket]), Some(listeners), "{who}");
     }
-    assert_eq!(count(&table(&[("0003", 7, 1), ("0003", 3, 1), ("0003", 7, 1)]), 7), Some(2));
-    assert_eq!(count(&table(&[]), 7), Some(0));
+    assert_eq!(number(&[("0003", 7, 1), ("0003", 3, 1), ("0003", 7, 1)]), Some(2));
+    assert_eq!(number(&[]), Some(0));
+}
+
+#[test]
+fn a_listener_for_one_protocol_is_told_from_those_for_all() {
+    let by_protocol = |sockets| count(&table(sockets), 7).map(|listeners| listeners.by_protocol);
+    assert_eq!(by_protocol(&[("0003", 7, 1), ("0003", 0, 1)]), Some(false));
+    assert_eq!(by_protocol(&[("0003", 7, 1), ("0800", 7, 1)]), Some(true));
+    assert_eq!(by_protocol(&[("0806", 0, 1), ("0800", 8, 1)]), Some(false), "it is elsewhere");
 }
 
 #[test]
@@ -91,9 +104,9 @@ fn where_copies_may_go_elsewhere_nobody_says_that_nobody_listens() {
 
 #[test]
 fn copies_are_wanted_by_listeners_or_always() {
-    let audience = |listeners, when| {
-        let wanted = Some(listeners > 0);
-        Audience::new(Some(Ok(listeners)), wanted, when)
+    let audience = |number, when| {
+        let listeners = Listeners { number, by_protocol: false };
+        Audience::new(Some(Ok(listeners)), Some(number > 0), when)
     };
     assert!(audience(0, MirrorWhen::Listened).is_paused());
     assert!(!audience(1, MirrorWhen::Listened).is_paused());

@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Audience, Place};
+use super::{Audience, Listeners, Place};
 use crate::{settings::MirrorWhen, sink::SinkState};
 
 /// How often it is looked for listeners while nothing is mirrored, as none was there: the most that passes between a
@@ -27,8 +27,8 @@ struct Interest {
 }
 
 impl Interest {
-    fn is_there(&mut self, listeners: &Result<usize, String>, now: Instant) -> bool {
-        if *listeners != Ok(0) {
+    fn is_there(&mut self, listeners: &Result<Listeners, String>, now: Instant) -> bool {
+        if *listeners != Ok(Listeners::default()) {
             self.last = Some(now);
         }
         self.last.is_some_and(|last| now.saturating_duration_since(last) < GRACE)
@@ -77,12 +77,14 @@ mod tests {
     fn hooks_outlast_the_last_listener_for_a_while() {
         let start = Instant::now();
         let mut interest = Interest::default();
-        assert!(!interest.is_there(&Ok(0), start), "nobody has been there yet");
-        assert!(interest.is_there(&Ok(1), start));
-        assert!(interest.is_there(&Ok(0), start + GRACE / 2), "he may be back");
-        assert!(interest.is_there(&Ok(2), start + GRACE), "and is");
-        assert!(interest.is_there(&Ok(0), start + GRACE * 3 / 2));
-        assert!(!interest.is_there(&Ok(0), start + GRACE * 2), "he is gone");
+        let mut is_there =
+            |number, now| interest.is_there(&Ok(Listeners { number, by_protocol: false }), now);
+        assert!(!is_there(0, start), "nobody has been there yet");
+        assert!(is_there(1, start));
+        assert!(is_there(0, start + GRACE / 2), "he may be back");
+        assert!(is_there(2, start + GRACE), "and is");
+        assert!(is_there(0, start + GRACE * 3 / 2));
+        assert!(!is_there(0, start + GRACE * 2), "he is gone");
     }
 
     #[test]

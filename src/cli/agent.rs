@@ -57,9 +57,11 @@ pub(super) struct Options {
     #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
     replace_mirrors: bool,
 
-    /// Whether copies go on to the host's own network stack when packet sockets have had them, on a mirror NIC that the agent made.
-    /// It has no use for them, but takes long over broadcasts, and may hand them to services of the node
-    #[arg(long, env = "OFMIRROR_HOST_STACK", default_value = "reached", value_name = "WHETHER")]
+    /// Whether copies go on to the host's own network stack when packet sockets have had them, on a mirror NIC that the agent made
+    ///
+    /// It has no use for them, but takes long over broadcasts, and may hand them to services of the node. To spare it the agent
+    /// makes the NIC a port of a bridge that is down, such as mirror0-drain
+    #[arg(long, env = "OFMIRROR_HOST_STACK", default_value = "spared", value_name = "WHETHER")]
     host_stack: HostStack,
 
     /// Lift hooks for short pauses to see what switching costs without them, as in 10m/2s: every 10 minutes for 2 seconds

@@ -18,6 +18,12 @@ pub enum NicError {
         /// What the kernel answered.
         errno: io::Error,
     },
+    /// A link of ours would have this name.
+    #[error("{link}: there is a link of this name already, which is not ofmirror's")]
+    Taken {
+        /// The link's name.
+        link: String,
+    },
     /// The kernel's answer made no sense, or none came before the socket closed.
     #[error("{link}: cannot {attempt}: no usable answer from the kernel: {answer}")]
     NoAnswer {
@@ -51,6 +57,9 @@ impl NicError {
 fn remedy(errno: &io::Error) -> &'static str {
     match errno.raw_os_error() {
         Some(libc::EPERM) => "; this needs CAP_NET_ADMIN in the node's network namespace",
+        Some(libc::EBUSY) => {
+            "; perhaps it belongs to a device already, such as a macvlan in a Pod (`ip -d link` in its namespace)"
+        }
         Some(libc::EINVAL | libc::ERANGE) => "; the link does not support this value",
         _ => "",
     }

@@ -37,7 +37,8 @@ pub struct Link {
     /// How its packets may leave it other than by packet sockets, in words: devices on top of it, an XDP program, tc
     /// filters. What was moved from it to another network namespace is not known.
     pub outlets: Vec<String>,
-    /// Whether our filter keeps its packets from the host's network stack.
+    /// Whether its packets drain away before the host's network stack gets them. The bridge that takes them is no
+    /// [`Self::master`].
     pub kept_from_host: bool,
 }
 

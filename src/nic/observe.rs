@@ -21,9 +21,10 @@ use rtnetlink::{
 };
 
 use super::{
+    drain,
     error::NicError,
     link::{DefaultRoute, Ipv6, Link, Master, disable_ipv6_path},
-    outlets::{has_program, look_for_outlets},
+    outlets::{has_program, outlets},
 };
 
 /// The families whose addresses and routes count.
@@ -69,7 +70,13 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
     if let Some(master) = &mut link.master {
         let get = handle.link().get().match_index(master.index);
         let found = Box::pin(get.execute()).try_next().await;
-        master.name = found.ok().flatten().map(|message| decode(message).name);
+        let found = found.ok().flatten().map(decode);
+        if found.as_ref().is_some_and(drain::is_ours) {
+            link.master = None;
+            link.kept_from_host = true;
+        } else {
+            master.name = found.map(|found| found.name);
+        }
     }
     for family in FAMILIES {
         for address in addresses(handle, &link, family).await? {
@@ -87,11 +94,12 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let sysctl = OpenOptions::new().write(true).open(disable_ipv6_path(&link.name));
         ipv6.can_disable = sysctl.is_ok();
     }
-    look_for_outlets(handle, &mut link).await;
+    let outlets = outlets(handle, &link).await;
+    link.outlets.extend(outlets);
     Ok(link)
 }
 
-fn decode(message: LinkMessage) -> Link {
+pub(super) fn decode(message: LinkMessage) -> Link {
     let header = message.header;
     let mut link = Link {
         index: header.index,

@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::link::{LinkXdp, XdpAttached},
 };
 
-use super::{error::NicError, ingress, link::Link};
+use super::{drain, error::NicError, link::Link};
 
 /// The owner of each NIC that is attached to the kernel datapath of OVS; it takes nothing from an internal port.
 const SWITCH: &str = "ovs-system";
@@ -20,17 +20,15 @@ pub(super) fn has_program(attributes: &[LinkXdp]) -> bool {
         .any(|attribute| matches!(attribute, LinkXdp::Attached(how) if *how != XdpAttached::None))
 }
 
-/// Adds devices that use `link` (a bridge, a macvlan, a VLAN), and others' tc filters on it, to its outlets, and sees whether
-/// ours is there.
-pub(super) async fn look_for_outlets(handle: &Handle, link: &mut Link) {
-    link.outlets.extend(devices(link));
-    match filters(handle, link).await {
-        Ok(Filters { ours, others }) => {
-            link.kept_from_host = ours;
-            link.outlets.extend(others.then(|| "tc filters".to_owned()));
-        }
-        Err(error) => link.outlets.push(format!("perhaps tc filters ({error})")),
+/// Devices that use `link` (a bridge but ours, a macvlan, a VLAN), and tc filters on it, in words.
+pub(super) async fn outlets(handle: &Handle, link: &Link) -> Vec<String> {
+    let mut outlets = devices(link);
+    match has_filters(handle, link).await {
+        Ok(false) => {}
+        Ok(true) => outlets.push("tc filters".to_owned()),
+        Err(error) => outlets.push(format!("perhaps tc filters ({error})")),
     }
+    outlets
 }
 
 /// What is stacked on the link in this network namespace. The kernel tells it by symbolic links in sysfs; by netlink one
@@ -43,41 +41,28 @@ fn devices(link: &Link) -> Vec<String> {
         return vec!["perhaps devices on it (/sys shows another network namespace)".to_owned()];
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let drain = link.kept_from_host.then(|| drain::name(&link.name));
     let mut uppers: Vec<_> = names
         .filter_map(|name| Some(name.strip_prefix("upper_")?.to_owned()))
-        .filter(|name| name != SWITCH)
+        .filter(|name| name != SWITCH && Some(name) != drain.as_ref())
         .map(|name| format!("the device {name} on it"))
         .collect();
     uppers.sort();
     uppers
 }
 
-#[derive(Default)]
-struct Filters {
-    ours: bool,
-    others: bool,
-}
-
-async fn filters(handle: &Handle, link: &Link) -> Result<Filters, NicError> {
-    let mut found = Filters::default();
-    let Ok(index) = i32::try_from(link.index) else { return Ok(found) };
+async fn has_filters(handle: &Handle, link: &Link) -> Result<bool, NicError> {
+    let Ok(index) = i32::try_from(link.index) else { return Ok(false) };
     let mut filters = handle.traffic_filter(index);
     for request in [filters.get().ingress(), filters.get().egress()] {
-        let mut messages = Box::pin(request.execute());
-        loop {
-            let next = messages.try_next().await;
-            match next.map_err(|error| NicError::new(&link.name, "read its tc filters", error)) {
-                Ok(None) => break,
-                Ok(Some(message)) => match ingress::is_ours(&message) {
-                    Some(true) => found.ours = true,
-                    Some(false) => found.others = true,
-                    None => {}
-                },
-                // A kernel without traffic control.
-                Err(error) if error.is(libc::EOPNOTSUPP) => return Ok(found),
-                Err(error) => return Err(error),
-            }
+        let first = Box::pin(request.execute()).try_next().await;
+        match first.map_err(|error| NicError::new(&link.name, "read its tc filters", error)) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(true),
+            // A kernel without traffic control.
+            Err(error) if error.is(libc::EOPNOTSUPP) => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    Ok(false)
 }

@@ -1,7 +1,7 @@
 //! Whether copies get into the host's network stack, which has no use for them.
 //!
-//! It drops what has somebody else's hardware address at once, for less than a filter costs that would take it before. Only
-//! broadcasts and multicasts go farther. So it depends on the traffic what is better.
+//! It drops what has somebody else's hardware address at once. But at broadcasts and multicasts it looks for longer than it
+//! took to copy them, and services of the node may hear them.
 
 use clap::ValueEnum;
 
@@ -11,20 +11,20 @@ use crate::nic::{self, Link, NicError};
 /// Whether copies get into the host's network stack, after packet sockets have had them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HostStack {
-    /// They do, as with any NIC; it drops them, most of them at once
+    /// They don't, unless a device, a tc filter, an XDP program or a packet socket for one protocol on the mirror NIC may want
+    /// them: no service of the node hears what Pods broadcast, and copies of that are cheaper by half
     #[default]
-    Reached,
-    /// They don't, unless a device, a tc filter or an XDP program on the mirror NIC may want them: broadcasts are cheaper by far
-    /// then, all else dearer by a little
     Spared,
+    /// They do, as with any NIC: a bridge or a macvlan can be put on it
+    Reached,
 }
 
 /// Keeps copies from the host's network stack, where nobody behind it may want them.
 #[derive(Debug)]
 pub struct Sparing {
     wish: HostStack,
-    /// The number of the NIC for which the kernel refused.
-    refused: Option<u32>,
+    /// The NIC as it was when the kernel refused.
+    refused: Option<Link>,
 }
 
 impl Sparing {
@@ -34,11 +34,11 @@ impl Sparing {
         Self { wish, refused: None }
     }
 
-    /// The NIC, if there is something to be done about it.
+    /// The NIC, if there is something to be done about it. `by_protocol` tells of packet sockets for one protocol on it.
     #[must_use]
-    pub fn due<'a>(&self, facts: &Facts<'a>) -> Option<&'a Link> {
-        let link = facts.link.filter(|link| self.refused != Some(link.index))?;
-        let wanted = self.wish == HostStack::Spared && may_be_spared(facts, link);
+    pub fn due<'a>(&self, facts: &Facts<'a>, by_protocol: bool) -> Option<&'a Link> {
+        let link = facts.link.filter(|link| self.refused.as_ref() != Some(*link))?;
+        let wanted = self.wish == HostStack::Spared && !by_protocol && may_be_spared(facts, link);
         (wanted != link.kept_from_host).then_some(link)
     }
 
@@ -48,11 +48,11 @@ impl Sparing {
     /// Copies are still kept from somebody who may want them.
     pub async fn settle(&mut self, link: &Link) -> Result<(), NicError> {
         if link.kept_from_host {
-            return nic::leave_to_host(link).await;
+            return nic::leave_to_host(&link.name).await;
         }
         if let Err(error) = nic::take_from_host(link).await {
-            tracing::warn!(%error, "copies go on to the host's network stack; that costs processor time and does no other harm");
-            self.refused = Some(link.index);
+            tracing::warn!(%error, "copies go on to the host's network stack, where services of the node may hear broadcasts");
+            self.refused = Some(link.clone());
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ mod tests {
     /// What is done about a NIC: nothing, or whether copies are kept from the host then.
     fn done(wish: HostStack, database: &Database, link: &Link) -> Option<bool> {
         let snapshot = database.snapshot();
-        let due = Sparing::new(wish).due(&facts(&snapshot, Some(link)))?.kept_from_host;
+        let due = Sparing::new(wish).due(&facts(&snapshot, Some(link)), false)?.kept_from_host;
         Some(!due)
     }
 
@@ -103,17 +103,25 @@ mod tests {
             let kept = Link { kept_from_host: true, ..link };
             assert_eq!(done(HostStack::Spared, &ours, &kept), Some(false));
         }
+        let snapshot = Database::with_port().snapshot();
+        let sparing = Sparing::new(HostStack::Spared);
+        let kept = Link { kept_from_host: true, ..quiet_link() };
+        for (link, changes) in [(&quiet_link(), false), (&kept, true)] {
+            let due = sparing.due(&facts(&snapshot, Some(link)), true);
+            assert_eq!(due.is_some(), changes, "packet sockets for one protocol come after");
+        }
     }
 
     #[tokio::test]
-    async fn a_kernel_that_refuses_is_asked_again_only_for_another_nic() {
+    async fn a_kernel_that_refuses_is_asked_again_only_when_the_nic_has_changed() {
         let snapshot = Database::with_port().snapshot();
         // There is no link of this number.
         let link = Link { index: i32::MAX as u32, ..quiet_link() };
         let mut sparing = Sparing::new(HostStack::Spared);
-        let due = sparing.due(&facts(&snapshot, Some(&link))).expect("it is not kept from him yet");
+        let due = sparing.due(&facts(&snapshot, Some(&link)), false).expect("it is not kept yet");
         sparing.settle(due).await.expect("mirroring goes on");
-        assert_eq!(sparing.due(&facts(&snapshot, Some(&link))), None);
-        assert!(sparing.due(&facts(&snapshot, Some(&quiet_link()))).is_some());
+        assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), false), None);
+        let changed = Link { mtu: 9000, ..link };
+        assert!(sparing.due(&facts(&snapshot, Some(&changed)), false).is_some());
     }
 }

@@ -34,6 +34,8 @@ pub struct Demand {
     /// The number of the connection to the switch, if there is one: a new one may be to a switch that has forgotten a
     /// port's settings.
     pub switch: Option<u64>,
+    /// Whether somebody listens on it who gets nothing that is kept from the host's network stack.
+    pub by_protocol: bool,
 }
 
 /// Why a step failed; it is tried again.
@@ -127,7 +129,10 @@ impl Keeper {
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
-        match (&step, demand.switch, self.host_stack.due(&facts)) {
+        match (&step, demand.switch, self.host_stack.due(&facts, demand.by_protocol)) {
+            // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
+            // of them come first.
+            (Step::Done(_), _, Some(link)) => self.host_stack.settle(link).await?,
             (Step::Done(port), Some(switch), _) if self.quieted != Some((*port, switch)) => {
                 self.keep_floods_off(*port, facts.link).await?;
                 self.quieted = Some((*port, switch));
@@ -135,7 +140,6 @@ impl Keeper {
             (Step::Done(_), ..) if self.replace_mirrors && selecting(&facts).next().is_some() => {
                 self.replace_mirrors(&facts).await?;
             }
-            (Step::Done(_), _, Some(link)) => self.host_stack.settle(link).await?,
             // Without its switch a port has no device; that is no reason to make it anew.
             (Step::Done(_) | Step::Wait(_), ..) | (Step::Remove(..), None, _) => {
                 self.publish(&facts, &step);

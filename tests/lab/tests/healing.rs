@@ -149,7 +149,9 @@ fn a_whole_life_leaves_everything_of_others_as_it_was() -> Result {
     agent.stop()?;
     ensure_same("the estate of others", &before, &node.estate()?)?;
     assert_untouched(&node, &foreign)?;
-    assert!(node.namespace().ip(["link", "show", lab::MIRROR]).is_err(), "the mirror port is left");
+    for link in [lab::MIRROR, "mirror0-drain"] {
+        assert!(node.namespace().ip(["link", "show", link]).is_err(), "{link} is left");
+    }
     Ok(())
 }
 

@@ -1,11 +1,17 @@
-//! Copies on the mirror NIC are for packet sockets; the node's own network stack gets none of them if so asked.
+//! Copies on the mirror NIC are for packet sockets; the node's own network stack gets none of them unless so asked.
 
-use std::{io, net::UdpSocket, time::Duration};
+use std::{io, net::UdpSocket, os::fd::AsRawFd as _, time::Duration};
 
-use lab::{MIRROR, Node, Result, until};
-use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use lab::{MIRROR, Node, Result, packet_socket, until};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, SockProtocol, recv, setsockopt, sockopt::BindToDevice},
+};
 
-const SPARED: [&str; 2] = ["--enable-mirror", "--host-stack=spared"];
+const SPARED: [&str; 1] = ["--enable-mirror"];
+const REACHED: [&str; 2] = ["--enable-mirror", "--host-stack=reached"];
+/// The bridge that is down and takes the copies.
+const DRAIN: &str = "mirror0-drain";
 /// Where a service of the node listens at all its addresses, as a DHCP server does.
 const SERVICE: u16 = 6767;
 
@@ -47,20 +53,17 @@ fn broadcast(node: &Node, words: &str) -> Result {
     })
 }
 
-fn filters(node: &Node) -> Result<String> {
-    node.namespace().program("tc").args(["filter", "show", "dev", MIRROR, "ingress"]).run()
-}
-
-fn await_filter(node: &Node, there: bool) -> Result {
-    until("tc to show the agent's filter, or not", || {
-        Ok((filters(node)?.contains("bytecode '1,6 0 0 4'") == there).then_some(()))
+fn await_drain(node: &Node, there: bool) -> Result {
+    until("the mirror NIC to belong to the agent's bridge, or not", || {
+        let link = node.namespace().ip(["link", "show", MIRROR])?;
+        Ok((link.contains(&format!(" master {DRAIN} ")) == there).then_some(()))
     })
 }
 
 #[test]
-fn no_service_of_the_node_hears_a_copy_if_so_asked_and_tcpdump_hears_all() -> Result {
+fn no_service_of_the_node_hears_a_copy_unless_so_asked_and_tcpdump_hears_all() -> Result {
     let node = Node::start()?;
-    let agent = node.agent(&["--enable-mirror"])?;
+    let agent = node.agent(&REACHED)?;
     let reached = service(&node)?;
     until("the service to hear what is copied", || {
         broadcast(&node, "for all")?;
@@ -71,7 +74,7 @@ fn no_service_of_the_node_hears_a_copy_if_so_asked_and_tcpdump_hears_all() -> Re
     agent.stop()?;
 
     let agent = node.agent(&SPARED)?;
-    await_filter(&node, true)?;
+    await_drain(&node, true)?;
     let spared = service(&node)?;
     let capture = node.capture_at(MIRROR, &["a"])?;
     for words in ["first for the Pods", "then for the Pods"] {
@@ -87,29 +90,53 @@ fn no_service_of_the_node_hears_a_copy_if_so_asked_and_tcpdump_hears_all() -> Re
 #[test]
 fn what_is_put_on_the_mirror_nic_gets_copies_still() -> Result {
     let node = Node::start()?;
-    let agent = node.agent(&SPARED)?;
-    await_filter(&node, true)?;
+    node.agent(&[&REACHED[..], &["--on-exit=keep"]].concat())?.stop()?;
     let ip = |line: &str| node.namespace().ip(line.split(' ')).map(drop);
     ip(&format!("link add link {MIRROR} name upon type macvlan mode bridge"))?;
     ip("link set upon up")?;
-    await_filter(&node, false)?;
+    let agent = node.agent(&SPARED)?;
     let capture = node.capture_at("upon", &["a"])?;
     broadcast(&node, "for all")?;
     capture.await_copy("what is put on the NIC", |frame| frame.ends_with(b"for all"))?;
     drop(capture);
+    await_drain(&node, false)?;
     ip("link del upon")?;
-    await_filter(&node, true)?;
+    await_drain(&node, true)?;
     agent.stop()
 }
 
 #[test]
-fn a_filter_that_somebody_removes_comes_back() -> Result {
+fn a_packet_socket_for_one_protocol_gets_copies_too() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&SPARED)?;
-    await_filter(&node, true)?;
-    node.namespace().program("tc").args(["qdisc", "del", "dev", MIRROR, "clsact"]).run()?;
-    // The kernel announces no filters; the agent looks at whatever else happens to the NIC, or within a minute.
-    node.namespace().ip(["link", "set", MIRROR, "alias", "seen"])?;
-    await_filter(&node, true)?;
+    await_drain(&node, true)?;
+    let listener = node.namespace().inside(|| packet_socket(MIRROR, Some(SockProtocol::EthIp)))?;
+    await_drain(&node, false)?;
+    until("it to hear a copy", || {
+        broadcast(&node, "for all")?;
+        let mut frame = [0; 1500];
+        loop {
+            match recv(listener.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) if frame[..length].ends_with(b"for all") => return Ok(Some(())),
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    })?;
+    drop(listener);
+    await_drain(&node, true)?;
     agent.stop()
+}
+
+#[test]
+fn a_bridge_that_somebody_removes_comes_back() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&SPARED)?;
+    await_drain(&node, true)?;
+    node.namespace().ip(["link", "del", DRAIN])?;
+    await_drain(&node, true)?;
+    agent.stop()?;
+    assert!(node.namespace().ip(["link", "show", DRAIN]).is_err(), "it is left");
+    Ok(())
 }

@@ -211,7 +211,7 @@ fn where_copies_may_leave_unseen_they_are_always_made() -> Result {
     agent.stop()?;
     ip("link del eth9")?;
 
-    let agent = node.agent(LISTENED)?;
+    let agent = node.agent(&[LISTENED, &["--host-stack=reached"]].concat())?;
     await_pause(&node, &agent)?;
     ip(&format!("link add link {MIRROR} name upon type macvlan"))?;
     assert_always(&node, &agent, "the device upon on it")?;

@@ -31,8 +31,8 @@ pub(super) enum Variant {
     Off,
     /// By the agent's flows.
     Ofmirror,
-    /// The same, with a filter that keeps copies from the host's network stack.
-    HostSpared,
+    /// The same, with copies that get into the host's network stack.
+    HostReached,
     /// By the agent's flows, with copies cut short. (The agent can't do that; its flows are changed by hand.)
     Snaplen,
     /// By Open vSwitch's Mirror record that selects all, as Kube-OVN sets it up.
@@ -46,7 +46,7 @@ impl Variant {
             Self::Wire => "sending alone, without a bridge",
             Self::Off => "off",
             Self::Ofmirror => "ofmirror",
-            Self::HostSpared => "ofmirror, --host-stack=spared",
+            Self::HostReached => "ofmirror, --host-stack=reached",
             Self::Snaplen => "ofmirror's flows with snaplen 128",
             Self::OvsMirror => "OVS Mirror",
         }
@@ -110,7 +110,7 @@ pub(super) fn build_all(node: &Node, datapath: Datapath) -> Result<Vec<Lane>> {
     // No host's stack shall send by any of these interfaces.
     node.namespace().sysctl(["net.ipv6.conf.default.disable_ipv6=1"])?;
     let mut kinds = vec![(Variant::Off, false)];
-    for variant in [Variant::Ofmirror, Variant::HostSpared, Variant::Snaplen, Variant::OvsMirror] {
+    for variant in [Variant::Ofmirror, Variant::HostReached, Variant::Snaplen, Variant::OvsMirror] {
         kinds.extend([(variant, false), (variant, true)]);
     }
     if datapath == Datapath::System {
@@ -146,15 +146,15 @@ impl Lane {
         }
         node.namespace().ip_batch(&(pair("s") + &pair("k") + &up("s") + &up("k")))?;
         bring_up(node, datapath, number)?;
-        if matches!(variant, Variant::Ofmirror | Variant::HostSpared | Variant::Snaplen) {
-            let stack = if variant == Variant::HostSpared { "spared" } else { "reached" };
+        if matches!(variant, Variant::Ofmirror | Variant::HostReached | Variant::Snaplen) {
+            let stack = if variant == Variant::HostReached { "reached" } else { "spared" };
             // Its flows stay, so that no agent's own work is measured.
             let options = ["--on-exit", "keep", "--enable-mirror", "--bridge", &bridge];
             let agent = node.agent(
                 &[&options[..], &["--mirror-iface", &mirror, "--host-stack", stack]].concat(),
             )?;
-            if variant == Variant::HostSpared {
-                await_filter(node, &mirror)?;
+            if variant != Variant::HostReached {
+                await_bridge(node, &mirror)?;
             }
             agent.stop()?;
         } else {
@@ -181,7 +181,7 @@ impl Lane {
                 // Open vSwitch 3.1.0 leaves the datapath's flows as they are.
                 node.appctl(["revalidator/purge"])?;
             }
-            Variant::Wire | Variant::Off | Variant::Ofmirror | Variant::HostSpared => {}
+            Variant::Wire | Variant::Off | Variant::Ofmirror | Variant::HostReached => {}
         }
         let listener =
             listened.then(|| node.namespace().inside(|| Listener::open(&mirror))).transpose()?;
@@ -304,11 +304,10 @@ fn cut_short(node: &Node, bridge: &str, mirror: &str) -> Result {
     add_flows(node, bridge, &flows)
 }
 
-/// Waits until the agent has put its filter on the mirror port, which it does when all else is done.
-fn await_filter(node: &Node, mirror: &str) -> Result {
+/// Waits until the agent keeps copies from the host's network stack, which it does when all else is done.
+fn await_bridge(node: &Node, mirror: &str) -> Result {
     until("the agent to keep copies from the host's network stack", || {
-        let show =
-            node.namespace().program("tc").args(["filter", "show", "dev", mirror, "ingress"]);
-        Ok(show.run()?.contains("bpf").then_some(()))
+        let link = node.namespace().ip(["link", "show", mirror])?;
+        Ok(link.contains(" master ").then_some(()))
     })
 }
