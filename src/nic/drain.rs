@@ -1,7 +1,7 @@
 //! Keeps copies from the host's network stack: they drain into a bridge that is down.
 //!
 //! On the NIC of an internal port the kernel offers each copy to the packet sockets for all protocols, tcpdump's among them,
-//! then to the filters of tc and nftables, then to the device that the NIC belongs to, and last to packet sockets for single
+//! then to the ingress filters of tc and nftables, then to the device that the NIC belongs to, and last to packet sockets for single
 //! protocols and to the host's IPv4 and IPv6 (`__netif_receive_skb_core()` of net/core/dev.c). The latter drop what is for
 //! somebody else's hardware address at once, but look at a broadcast for longer than it took to copy it, and may hand it to
 //! a DHCP server of the node.
@@ -14,28 +14,9 @@ use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use super::{
     error::NicError,
-    link::Link,
+    link::{DRAIN_ADDRESS, Link, drain_name},
     observe::{connect, decode, link_message},
 };
-
-/// The hardware address by which a bridge is known as ours, from its first moment on: locally administered, and then `ofmir`.
-const ADDRESS: [u8; 6] = *b"\x02ofmir";
-/// What its name ends with.
-const SUFFIX: &str = "-drain";
-/// Most bytes that a link's name may have (`IFNAMSIZ` of linux/if.h, less its end).
-const LONGEST: usize = libc::IFNAMSIZ - 1;
-
-/// Name of the bridge for a NIC: `mirror0-drain`.
-pub(super) fn name(nic: &str) -> String {
-    let room = LONGEST - SUFFIX.len();
-    let shown = (0..=room.min(nic.len())).rev().find(|end| nic.is_char_boundary(*end));
-    format!("{}{SUFFIX}", &nic[..shown.unwrap_or_default()])
-}
-
-/// Whether `link` is a bridge of ours.
-pub(super) fn is_ours(link: &Link) -> bool {
-    link.kind.as_deref() == Some("bridge") && link.mac == Some(ADDRESS)
-}
 
 /// Lets what `link` gets drain away behind the packet sockets.
 ///
@@ -45,9 +26,10 @@ pub(super) fn is_ours(link: &Link) -> bool {
 pub async fn take_from_host(link: &Link) -> Result<(), NicError> {
     let attempt = "keep copies from the host's network stack";
     let handle = connect()?;
-    let name = name(&link.name);
+    let name = drain_name(&link.name);
     // It stays down.
-    let bridge = LinkMessageBuilder::<LinkBridge>::new(&name).address(ADDRESS.to_vec()).build();
+    let bridge =
+        LinkMessageBuilder::<LinkBridge>::new(&name).address(DRAIN_ADDRESS.to_vec()).build();
     let made = handle.link().add(bridge).execute().await;
     match made.map_err(|error| NicError::new(&name, "make a bridge", error)) {
         Err(error) if !error.is(libc::EEXIST) => return Err(error),
@@ -71,7 +53,7 @@ pub async fn take_from_host(link: &Link) -> Result<(), NicError> {
 /// The kernel refuses.
 pub async fn leave_to_host(nic: &str) -> Result<(), NicError> {
     let handle = connect()?;
-    if let Some(bridge) = find(&handle, &name(nic)).await? {
+    if let Some(bridge) = find(&handle, &drain_name(nic)).await? {
         remove(&handle, &bridge).await?;
         tracing::info!(link = nic, bridge = bridge.name, "copies get to the host's network stack");
     }
@@ -81,7 +63,7 @@ pub async fn leave_to_host(nic: &str) -> Result<(), NicError> {
 /// The bridge of this name, if it is ours.
 async fn find(handle: &Handle, name: &str) -> Result<Option<Link>, NicError> {
     match link_message(handle, name).await {
-        Ok(message) => Ok(Some(decode(message)).filter(is_ours)),
+        Ok(message) => Ok(Some(decode(message)).filter(Link::is_drain)),
         Err(error) if error.is(libc::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
@@ -90,16 +72,4 @@ async fn find(handle: &Handle, name: &str) -> Result<Option<Link>, NicError> {
 async fn remove(handle: &Handle, bridge: &Link) -> Result<(), NicError> {
     let removed = handle.link().del(bridge.index).execute().await;
     removed.map_err(|error| NicError::new(&bridge.name, "remove the bridge", error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::name;
-
-    #[test]
-    fn the_name_tells_of_the_nic_as_far_as_there_is_room() {
-        assert_eq!(name("mirror0"), "mirror0-drain");
-        assert_eq!(name("mirror-of-node1"), "mirror-of-drain");
-        assert_eq!(name("mirrorßäöü0"), "mirrorß-drain");
-    }
 }

@@ -84,6 +84,26 @@ impl Link {
     pub fn is_made_by_switch(&self) -> bool {
         matches!(self.kind.as_deref(), Some("openvswitch" | "tun"))
     }
+
+    /// Whether it is a bridge of ours that takes copies before the host's network stack gets them.
+    #[must_use]
+    pub(super) fn is_drain(&self) -> bool {
+        self.kind.as_deref() == Some("bridge") && self.mac == Some(DRAIN_ADDRESS)
+    }
+}
+
+/// The hardware address by which a bridge is known as ours, from its first moment on: locally administered, and then `ofmir`.
+pub(super) const DRAIN_ADDRESS: [u8; 6] = *b"\x02ofmir";
+/// What its name ends with.
+const DRAIN_SUFFIX: &str = "-drain";
+/// Most bytes that a link's name may have (`IFNAMSIZ` of linux/if.h, less its end).
+const LONGEST_NAME: usize = libc::IFNAMSIZ - 1;
+
+/// Name of the bridge that takes what comes in by `nic`: `mirror0-drain`.
+pub(super) fn drain_name(nic: &str) -> String {
+    let room = LONGEST_NAME - DRAIN_SUFFIX.len();
+    let shown = (0..=room.min(nic.len())).rev().find(|end| nic.is_char_boundary(*end));
+    format!("{}{DRAIN_SUFFIX}", &nic[..shown.unwrap_or_default()])
 }
 
 /// The sysctl that turns IPv6 off on the link called `name` (ip-sysctl in the kernel's documentation).
@@ -113,6 +133,13 @@ impl fmt::Display for DefaultRoute {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_the_bridge_tells_of_the_nic_as_far_as_there_is_room() {
+        assert_eq!(drain_name("mirror0"), "mirror0-drain");
+        assert_eq!(drain_name("mirror-of-node1"), "mirror-of-drain");
+        assert_eq!(drain_name("mirrorßäöü0"), "mirrorß-drain");
+    }
 
     /// A veth as `ip link add` leaves it.
     pub(in crate::nic) fn veth() -> Link {

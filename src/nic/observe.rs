@@ -21,7 +21,6 @@ use rtnetlink::{
 };
 
 use super::{
-    drain,
     error::NicError,
     link::{DefaultRoute, Ipv6, Link, Master, disable_ipv6_path},
     outlets::{has_program, outlets},
@@ -71,7 +70,7 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let get = handle.link().get().match_index(master.index);
         let found = Box::pin(get.execute()).try_next().await;
         let found = found.ok().flatten().map(decode);
-        if found.as_ref().is_some_and(drain::is_ours) {
+        if found.as_ref().is_some_and(Link::is_drain) {
             link.master = None;
             link.kept_from_host = true;
         } else {

@@ -8,7 +8,10 @@ use rtnetlink::{
     packet_route::link::{LinkXdp, XdpAttached},
 };
 
-use super::{drain, error::NicError, link::Link};
+use super::{
+    error::NicError,
+    link::{Link, drain_name},
+};
 
 /// The owner of each NIC that is attached to the kernel datapath of OVS; it takes nothing from an internal port.
 const SWITCH: &str = "ovs-system";
@@ -41,7 +44,7 @@ fn devices(link: &Link) -> Vec<String> {
         return vec!["perhaps devices on it (/sys shows another network namespace)".to_owned()];
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let drain = link.kept_from_host.then(|| drain::name(&link.name));
+    let drain = link.kept_from_host.then(|| drain_name(&link.name));
     let mut uppers: Vec<_> = names
         .filter_map(|name| Some(name.strip_prefix("upper_")?.to_owned()))
         .filter(|name| name != SWITCH && Some(name) != drain.as_ref())

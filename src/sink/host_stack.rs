@@ -3,7 +3,10 @@
 //! It drops what has somebody else's hardware address at once. But at broadcasts and multicasts it looks for longer than it
 //! took to copy them, and services of the node may hear them.
 
+use std::time::{Duration, Instant};
+
 use clap::ValueEnum;
+use tokio::time::sleep;
 
 use super::{Facts, is_ours, port};
 use crate::nic::{self, Link, NicError};
@@ -19,19 +22,24 @@ pub enum HostStack {
     Reached,
 }
 
+/// How long it takes at least until it is done again: somebody may undo it each time.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Keeps copies from the host's network stack, where nobody behind it may want them.
 #[derive(Debug)]
 pub struct Sparing {
     wish: HostStack,
     /// The NIC as it was when the kernel refused.
     refused: Option<Link>,
+    /// When it was done last.
+    done: Option<Instant>,
 }
 
 impl Sparing {
     /// As is wished.
     #[must_use]
     pub fn new(wish: HostStack) -> Self {
-        Self { wish, refused: None }
+        Self { wish, refused: None, done: None }
     }
 
     /// The NIC, if there is something to be done about it. `by_protocol` tells of packet sockets for one protocol on it.
@@ -50,6 +58,10 @@ impl Sparing {
         if link.kept_from_host {
             return nic::leave_to_host(&link.name).await;
         }
+        if self.done.is_some_and(|done| done.elapsed() < PAUSE) {
+            sleep(PAUSE).await;
+        }
+        self.done = Some(Instant::now());
         if let Err(error) = nic::take_from_host(link).await {
             tracing::warn!(%error, "copies go on to the host's network stack, where services of the node may hear broadcasts");
             self.refused = Some(link.clone());
