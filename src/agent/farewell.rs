@@ -1,4 +1,4 @@
-//! The end of the agent: everything of ours is taken away, within a second.
+//! The end of the agent: everything of ours is taken away, within two seconds at most.
 
 use std::{future::pending, time::Duration};
 
@@ -22,7 +22,7 @@ impl Agent {
     pub(super) async fn say_farewell(&mut self) {
         self.keeper.abort();
         if self.manners.keep_on_exit {
-            info!("stopping; flows and mirror port stay, as asked");
+            info!("stopping; flows and mirror port stay as they are, as asked");
             return;
         }
         match timeout(FAREWELL, self.remove_flows()).await {
