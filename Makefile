@@ -42,7 +42,7 @@ bench-cost: setup ## Measure what a packet costs, copied or not, on both datapat
 	'modprobe ipv6 && exec tests/lab/sandbox "$$0" cost --datapath system --json /share/cost-system.json' \
 	"$(abspath $(TARGET))/release/lab"
 
-bench-mirror: setup ## Compare what mirroring costs with off and with OVS's Mirror, in 40 minutes; OPTIONS=--quick: in 6
+bench-mirror: setup ## Compare what mirroring costs with off and with OVS's Mirror, in 45 minutes; OPTIONS=--quick: in 6
 	@tests/setup.sh qperf:qperf wrk:wrk nginx:nginx-light
 	@cargo build --release -p ofmirror -p bench-mirror
 	@tests/lab/sandbox "$(TARGET)/release/bench-mirror" --out "$(TARGET)/bench-mirror" $(OPTIONS)

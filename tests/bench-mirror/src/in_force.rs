@@ -17,6 +17,10 @@ const SILENCE: Duration = Duration::from_millis(50);
 /// How long copies that should be may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How the agent knows a mirror port that it has made.
+const OWNER: &str = "external_ids:owner=ofmirror";
+const OWNER_KEY: &str = "owner";
+
 /// A variant that is in force, until it is taken out.
 pub(crate) struct InForce<'a> {
     nodes: &'a TwoNodes,
@@ -44,7 +48,11 @@ impl<'a> InForce<'a> {
         for node in nodes.nodes() {
             match variant.copier {
                 Copier::Off => {}
-                Copier::Ofmirror => this.agents.push(node.launch_agent(&["--enable-mirror"])?),
+                Copier::Ofmirror => {
+                    // As one that it has made, which it keeps copies on away from the host's network stack.
+                    node.vsctl(["set", "Port", MIRROR, OWNER])?;
+                    this.agents.push(node.launch_agent(&["--enable-mirror"])?);
+                }
                 Copier::OvsMirror => {
                     let create = format!(
                         "-- --id=@port get Port {MIRROR} \
@@ -67,6 +75,12 @@ impl<'a> InForce<'a> {
 
     /// Takes it out.
     pub(crate) fn stop(self) -> Result {
+        if self.variant.copier == Copier::Ofmirror {
+            // What it has not made it leaves.
+            for node in self.nodes.nodes() {
+                node.vsctl(["remove", "Port", MIRROR, "external_ids", OWNER_KEY])?;
+            }
+        }
         for agent in self.agents {
             agent.stop()?;
         }

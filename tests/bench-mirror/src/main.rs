@@ -24,7 +24,7 @@ use clap::{Parser, ValueEnum as _};
 use lab::Result;
 use results::{Results, Settings};
 use scenario::Scenario;
-use variant::Variant;
+use variant::{Copier, Variant};
 
 /// Measure what mirroring costs in eight scenarios: off, ofmirror, Open vSwitch's Mirror
 #[derive(Debug, Parser)]
@@ -44,8 +44,8 @@ struct Args {
     /// Sizes of messages in bytes; 64,128,512,1024,4096, or 64,1024 if quick
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<u32>,
-    /// Variants: off, ofmirror, ovs-mirror, with +listener if tcpdump shall listen; all but off+listener, or those
-    /// without listeners if quick
+    /// Variants: off, ofmirror, ovs-mirror, with +listener if tcpdump shall listen; all, or those without
+    /// listeners if quick
     #[arg(long, value_delimiter = ',')]
     variants: Vec<Variant>,
     /// Measure less, in some minutes
@@ -65,10 +65,11 @@ impl Args {
         };
         let variants = match &self.variants[..] {
             [] => {
-                let listened = ["ofmirror+listener", "ovs-mirror+listener"];
-                let plain = ["off", "ofmirror", "ovs-mirror"].into_iter();
-                let wanted = plain.chain(listened.into_iter().filter(|_| !self.quick));
-                wanted.map(str::parse).collect::<Result<_>>()?
+                let listeners = if self.quick { &[false][..] } else { &[false, true] };
+                let with = |listener: &bool| {
+                    Copier::ALL.map(|copier| Variant { copier, listener: *listener })
+                };
+                listeners.iter().flat_map(with).collect()
             }
             given => given.to_vec(),
         };

@@ -16,6 +16,10 @@ pub(crate) enum Copier {
     OvsMirror,
 }
 
+impl Copier {
+    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Ofmirror, Self::OvsMirror];
+}
+
 /// Who copies, and whether tcpdump listens on `mirror0` of each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
