@@ -97,6 +97,8 @@ pub struct Switch {
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
     known: bool,
+    /// Whether the mirror port's counters have been asked for and not been told yet.
+    reading_sink: bool,
     /// What our flows had counted at the last reading, until it is taken.
     counted: Option<Census>,
     /// What the mirror port had.
@@ -122,6 +124,7 @@ impl Switch {
             complaints: 0,
             outstanding: 0,
             known: false,
+            reading_sink: false,
             counted: None,
             sink: None,
         };
@@ -239,10 +242,12 @@ impl Switch {
         }
     }
 
-    /// Reads what the mirror port has counted.
+    /// Reads what the mirror port has counted, if that is not under way.
     pub fn read_sink(&mut self) {
-        let request = self.guarded.map(|port| (Tag::Sink, MultipartRequest::PortStats(port)));
-        self.requests.extend(request);
+        if let Some(port) = self.guarded.filter(|_| !self.reading_sink) {
+            self.requests.push_back((Tag::Sink, MultipartRequest::PortStats(port)));
+            self.reading_sink = true;
+        }
     }
 
     /// Sees to it that the guard of `sink` is known, and where OVN delivers to the ports `missing`, if it does: at once if it
@@ -255,6 +260,7 @@ impl Switch {
                 self.requests.push_back((Tag::Guard, request));
             }
             self.guarded = sink;
+            self.reading_sink = false;
             // What it has counted before there are any copies.
             self.read_sink();
         }
@@ -269,8 +275,11 @@ impl Switch {
     }
 
     /// Does what is due once a second: asks for the next of the ports `missing`, that nothing delivers to, and reads what no
-    /// monitor reports.
+    /// monitor reports. A switch that has not answered yet, as it has too much to do, is asked nothing more.
     pub fn handle_tick(&mut self, missing: &BTreeSet<OfPort>) {
+        if !self.is_settled() {
+            return;
+        }
         // A port that OVN never delivers to must not hide another that it delivers to in a table of its own.
         let probed = self.delivery.probed().unwrap_or(OfPort(0));
         let next = missing.range((Excluded(probed), Unbounded)).next().or(missing.first());
@@ -331,6 +340,7 @@ impl Switch {
         self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
             Tag::Scan => self.finish_scan(),
+            Tag::Sink => self.reading_sink = false,
             Tag::Hooks => self.hooks.all_seen(),
             Tag::Reread => match self.hooks.finish_reread(now) {
                 Some(counted) => self.counted = Some(counted),
@@ -388,6 +398,7 @@ impl Switch {
                 return;
             }
             Tag::Reread => self.hooks.abandon_reread(),
+            Tag::Sink => self.reading_sink = false,
             Tag::Scan => self.scan.abandon(),
             _ => {}
         }

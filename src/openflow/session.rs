@@ -387,11 +387,12 @@ impl<T: Copy> Session<T> {
         xid
     }
 
-    /// When the oldest request must have an answer. The time of a stall does not count.
+    /// When the oldest request must have an answer. A switch that was stalled gets time for it anew, but not for ever: one that
+    /// stalls again and again must not let questions pile up.
     fn answer_due(&self) -> Option<Instant> {
         let bundle = self.bundle.as_ref().map(|bundle| bundle.since);
         let oldest = self.pending.values().map(|(_, since)| *since).chain(bundle).min()?;
-        Some(oldest.max(self.roused) + ANSWER)
+        Some(oldest.max(self.roused).min(oldest + DEAD) + ANSWER)
     }
 }
 

@@ -316,6 +316,23 @@ fn a_switch_that_was_stalled_gets_as_much_time_to_answer_as_any_other() {
 }
 
 #[test]
+fn a_switch_that_stalls_again_and_again_and_answers_nothing_is_given_up() {
+    let mut talk = Talk::up();
+    talk.ask('a');
+    let asked = talk.now;
+    let error = loop {
+        assert!(talk.now < asked + 2 * DEAD + ANSWER, "it gets time for ever");
+        talk.pass(IDLE).unwrap();
+        talk.pass(ECHO).unwrap();
+        talk.hear(0, Message::EchoReply(Bytes::new()));
+        if let Err(error) = talk.pass(Duration::ZERO) {
+            break error;
+        }
+    };
+    assert!(matches!(error, SessionError::Unanswered), "{error}");
+}
+
+#[test]
 fn any_message_is_a_sign_of_life() {
     let mut talk = Talk::up();
     for _ in 0..3 {
