@@ -22,7 +22,7 @@ pub use apply::apply;
 pub use attach::{Unattachable, check_attachable};
 pub use drain::{leave_to_host, take_from_host};
 pub use error::NicError;
-pub use link::{DefaultRoute, Ipv6, Link, Master};
+pub use link::{DefaultRoute, Drain, Ipv6, Link, Master};
 pub use observe::observe;
 pub use quiet::{Change, quiet};
 pub use watch::{Watch, watch};

@@ -12,8 +12,8 @@ use std::{
 };
 
 use ofmirror::nic::{
-    Change, Link, NicError, Unattachable, Watch, apply, check_attachable, leave_to_host, observe,
-    quiet, take_from_host, watch,
+    Change, Drain, Link, NicError, Unattachable, Watch, apply, check_attachable, leave_to_host,
+    observe, quiet, take_from_host, watch,
 };
 
 /// Tells the test that it is the inner run, and how deep.
@@ -79,6 +79,11 @@ async fn make_quiet(name: &str, mtu: u32) -> Link {
         apply(&link, &changes).await.unwrap();
     }
     panic!("{name} does not become quiet");
+}
+
+/// A bridge of ours that a link is a port of.
+fn drain(name: &str, leaks: bool) -> Option<Drain> {
+    Some(Drain { name: name.to_owned(), leaks })
 }
 
 const VETH: &str = "link add mirror0 type veth peer name peer0";
@@ -314,12 +319,12 @@ fn copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind
     let test = "copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind";
     in_namespace(test, VETH, async || {
         let fresh = link("mirror0").await;
-        assert!(!fresh.kept_from_host);
+        assert_eq!(fresh.drain, None);
         leave_to_host("mirror0").await.expect("there is nothing to be undone");
         for _ in 0..2 {
             take_from_host(&fresh).await.expect("what is there already is no error");
             let kept = link("mirror0").await;
-            assert!(kept.kept_from_host, "{kept:?}");
+            assert_eq!(kept.drain, drain("mirror0-drain", false));
             assert_eq!(kept.master, None, "ours is nobody who takes them");
         }
         assert!(!link("mirror0-drain").await.up, "it never sends anything");
@@ -332,9 +337,28 @@ fn copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind
         ip("link del mirror0");
         ip(VETH);
         let anew = link("mirror0").await;
-        assert!(!anew.kept_from_host);
+        assert_eq!(anew.drain, None);
         take_from_host(&anew).await.unwrap();
-        assert!(link("mirror0").await.kept_from_host);
+        assert_eq!(link("mirror0").await.drain, drain("mirror0-drain", false));
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_renames_or_brings_up_is_still_ours_and_made_tight_again() {
+    let test = "a_bridge_that_somebody_renames_or_brings_up_is_still_ours_and_made_tight_again";
+    let setup = &format!("{VETH}\nlink set peer0 up\nlink set mirror0 up");
+    in_namespace(test, setup, async || {
+        take_from_host(&link("mirror0").await).await.unwrap();
+        let mut watch = watch("mirror0").unwrap();
+        ip("link set mirror0-drain name other");
+        expect_signal(&mut watch, async || ip("link set other up")).await;
+        let leaking = link("mirror0").await;
+        assert_eq!(leaking.drain, drain("other", true));
+        take_from_host(&leaking).await.unwrap();
+        assert_eq!(link("mirror0").await.drain, drain("other", false));
+        leave_to_host("mirror0").await.unwrap();
+        assert_eq!(observe("other").await.unwrap(), None);
+        assert_eq!(link("mirror0").await.drain, None);
     });
 }
 
@@ -348,7 +372,6 @@ fn copies_that_somebody_else_takes_are_left_to_him() {
     in_namespace("copies_that_somebody_else_takes_are_left_to_him", setup, async || {
         let error = take_from_host(&link("mirror0").await).await.unwrap_err().to_string();
         assert!(error.contains("Device or resource busy"), "{error}");
-        assert!(error.contains("perhaps it belongs to a device already"), "{error}");
         assert_eq!(observe("mirror0-drain").await.unwrap(), None);
 
         let error = take_from_host(&link("other0").await).await.unwrap_err().to_string();
@@ -357,7 +380,7 @@ fn copies_that_somebody_else_takes_are_left_to_him() {
         let theirs = link("other0-drain").await;
         ip("link set other0 master other0-drain");
         let used = link("other0").await;
-        assert!(!used.kept_from_host, "it is not ours for its name");
+        assert_eq!(used.drain, None, "it is not ours for its name");
         assert_eq!(used.master.map(|master| master.index), Some(theirs.index));
     });
 }

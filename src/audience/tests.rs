@@ -31,7 +31,7 @@ fn link() -> Link {
         default_routes: vec![],
         ipv6: None,
         outlets: vec![],
-        kept_from_host: false,
+        drain: None,
     }
 }
 

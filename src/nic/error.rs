@@ -57,9 +57,6 @@ impl NicError {
 fn remedy(errno: &io::Error) -> &'static str {
     match errno.raw_os_error() {
         Some(libc::EPERM) => "; this needs CAP_NET_ADMIN in the node's network namespace",
-        Some(libc::EBUSY) => {
-            "; perhaps it belongs to a device already, such as a macvlan in a Pod (`ip -d link` in its namespace)"
-        }
         Some(libc::EINVAL | libc::ERANGE) => "; the link does not support this value",
         _ => "",
     }

@@ -37,9 +37,17 @@ pub struct Link {
     /// How its packets may leave it other than by packet sockets, in words: devices on top of it, an XDP program, tc
     /// filters. What was moved from it to another network namespace is not known.
     pub outlets: Vec<String>,
-    /// Whether its packets drain away before the host's network stack gets them. The bridge that takes them is no
-    /// [`Self::master`].
-    pub kept_from_host: bool,
+    /// The bridge of ours that takes its packets before the host's network stack gets them; it is no [`Self::master`].
+    pub drain: Option<Drain>,
+}
+
+/// A bridge of ours that another link is a port of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Its name, as the kernel has it now.
+    pub name: String,
+    /// Whether it is up, and so does not drop everything: somebody else must have brought it up.
+    pub leaks: bool,
 }
 
 /// The link that another link is enslaved to.
@@ -156,7 +164,7 @@ pub(super) mod tests {
             default_routes: vec![],
             ipv6: Some(Ipv6 { can_disable: true, ..Ipv6::default() }),
             outlets: vec![],
-            kept_from_host: false,
+            drain: None,
         }
     }
 }

@@ -22,7 +22,7 @@ use rtnetlink::{
 
 use super::{
     error::NicError,
-    link::{DefaultRoute, Ipv6, Link, Master, disable_ipv6_path},
+    link::{DefaultRoute, Drain, Ipv6, Link, Master, disable_ipv6_path},
     outlets::{has_program, outlets},
 };
 
@@ -70,11 +70,12 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let get = handle.link().get().match_index(master.index);
         let found = Box::pin(get.execute()).try_next().await;
         let found = found.ok().flatten().map(decode);
-        if found.as_ref().is_some_and(Link::is_drain) {
-            link.master = None;
-            link.kept_from_host = true;
-        } else {
-            master.name = found.map(|found| found.name);
+        match found {
+            Some(found) if found.is_drain() => {
+                link.master = None;
+                link.drain = Some(Drain { name: found.name, leaks: found.up });
+            }
+            found => master.name = found.map(|found| found.name),
         }
     }
     for family in FAMILIES {
@@ -113,7 +114,7 @@ pub(super) fn decode(message: LinkMessage) -> Link {
         default_routes: vec![],
         ipv6: None,
         outlets: vec![],
-        kept_from_host: false,
+        drain: None,
     };
     for attribute in message.attributes {
         match attribute {

@@ -8,10 +8,7 @@ use rtnetlink::{
     packet_route::link::{LinkXdp, XdpAttached},
 };
 
-use super::{
-    error::NicError,
-    link::{Link, drain_name},
-};
+use super::{error::NicError, link::Link};
 
 /// The owner of each NIC that is attached to the kernel datapath of OVS; it takes nothing from an internal port.
 const SWITCH: &str = "ovs-system";
@@ -44,10 +41,10 @@ fn devices(link: &Link) -> Vec<String> {
         return vec!["perhaps devices on it (/sys shows another network namespace)".to_owned()];
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let drain = link.kept_from_host.then(|| drain_name(&link.name));
+    let drain = link.drain.as_ref().map(|drain| &drain.name);
     let mut uppers: Vec<_> = names
         .filter_map(|name| Some(name.strip_prefix("upper_")?.to_owned()))
-        .filter(|name| name != SWITCH && Some(name) != drain.as_ref())
+        .filter(|name| name != SWITCH && Some(name) != drain)
         .map(|name| format!("the device {name} on it"))
         .collect();
     uppers.sort();

@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use tokio::time::sleep;
 
 use super::{Facts, is_ours, port};
 use crate::nic::{self, Link, NicError};
@@ -22,8 +21,10 @@ pub enum HostStack {
     Reached,
 }
 
-/// How long it takes at least until it is done again: somebody may undo it each time.
+/// How long it takes until it is done again, should somebody undo it; twice as long each time, as he may go on.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Keeps copies from the host's network stack, where nobody behind it may want them.
 #[derive(Debug)]
@@ -31,37 +32,63 @@ pub struct Sparing {
     wish: HostStack,
     /// The NIC as it was when the kernel refused.
     refused: Option<Link>,
-    /// When it was done last.
-    done: Option<Instant>,
+    /// Not to be done before then.
+    next: Option<Instant>,
+    pause: Duration,
+}
+
+/// What is to be done about a NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Copies are to be kept from the host, all of them.
+    Take,
+    /// They are to get there.
+    Leave,
 }
 
 impl Sparing {
     /// As is wished.
     #[must_use]
     pub fn new(wish: HostStack) -> Self {
-        Self { wish, refused: None, done: None }
+        Self { wish, refused: None, next: None, pause: PAUSE }
     }
 
-    /// The NIC, if there is something to be done about it. `by_protocol` tells of packet sockets for one protocol on it.
+    /// The NIC, if there is something to be done about it now, and what. `by_protocol` tells of packet sockets for one protocol
+    /// on it.
     #[must_use]
-    pub fn due<'a>(&self, facts: &Facts<'a>, by_protocol: bool) -> Option<&'a Link> {
-        let link = facts.link.filter(|link| self.refused.as_ref() != Some(*link))?;
+    pub fn due<'a>(&self, facts: &Facts<'a>, by_protocol: bool) -> Option<(&'a Link, Due)> {
+        let link = facts.link?;
         let wanted = self.wish == HostStack::Spared && !by_protocol && may_be_spared(facts, link);
-        (wanted != link.kept_from_host).then_some(link)
+        match &link.drain {
+            Some(_) if !wanted => Some((link, Due::Leave)),
+            Some(drain) if !drain.leaks => None,
+            None if !wanted => None,
+            _ if self.refused.as_ref() == Some(link) || self.pause().is_some() => None,
+            _ => Some((link, Due::Take)),
+        }
     }
 
-    /// Does it. Mirroring goes on without it where the kernel refuses: it only saves processor time.
+    /// How long nothing is to be done, if so.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        let left = self.next?.saturating_duration_since(Instant::now());
+        (left > Duration::ZERO).then_some(left)
+    }
+
+    /// Does what is due. Mirroring goes on without it where the kernel refuses: it only saves processor time.
     ///
     /// # Errors
     /// Copies are still kept from somebody who may want them.
-    pub async fn settle(&mut self, link: &Link) -> Result<(), NicError> {
-        if link.kept_from_host {
+    pub async fn settle(&mut self, link: &Link, due: Due) -> Result<(), NicError> {
+        if due == Due::Leave {
             return nic::leave_to_host(&link.name).await;
         }
-        if self.done.is_some_and(|done| done.elapsed() < PAUSE) {
-            sleep(PAUSE).await;
+        let now = Instant::now();
+        if self.next.is_some_and(|next| now > next + LONGEST) {
+            self.pause = PAUSE;
         }
-        self.done = Some(Instant::now());
+        self.next = Some(now + self.pause);
+        self.pause = (2 * self.pause).min(LONGEST);
         if let Err(error) = nic::take_from_host(link).await {
             tracing::warn!(%error, "copies go on to the host's network stack, where services of the node may hear broadcasts");
             self.refused = Some(link.clone());
@@ -81,21 +108,50 @@ fn may_be_spared(facts: &Facts<'_>, link: &Link) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nic::Drain;
     use crate::sink::tests::{Database, facts, quiet_link};
+
+    fn drained(link: Link) -> Link {
+        Link { drain: Some(Drain { name: "mirror0-drain".to_owned(), leaks: false }), ..link }
+    }
+
+    #[tokio::test]
+    async fn who_undoes_it_each_time_has_it_done_more_and_more_seldom() {
+        let snapshot = Database::with_port().snapshot();
+        let mut sparing = Sparing::new(HostStack::Spared);
+        assert_eq!(sparing.pause(), None);
+        let mut last = Duration::ZERO;
+        for number in 0..5 {
+            // There is no such link, and each time it is another.
+            let link = Link { index: i32::MAX as u32, mtu: 2000 + number, ..quiet_link() };
+            sparing.settle(&link, Due::Take).await.expect("mirroring goes on");
+            let pause = sparing.pause().expect("not at once again");
+            assert!(pause > last, "{pause:?} after {last:?}");
+            last = pause;
+            let changed = Link { mtu: 9000, ..link };
+            assert_eq!(sparing.due(&facts(&snapshot, Some(&changed)), false), None);
+            let kept = drained(changed);
+            let due = sparing.due(&facts(&snapshot, Some(&kept)), true);
+            assert_eq!(due, Some((&kept, Due::Leave)), "who may want copies does not wait");
+        }
+    }
 
     /// What is done about a NIC: nothing, or whether copies are kept from the host then.
     fn done(wish: HostStack, database: &Database, link: &Link) -> Option<bool> {
         let snapshot = database.snapshot();
-        let due = Sparing::new(wish).due(&facts(&snapshot, Some(link)), false)?.kept_from_host;
-        Some(!due)
+        let (_, due) = Sparing::new(wish).due(&facts(&snapshot, Some(link)), false)?;
+        Some(due == Due::Take)
     }
 
     #[test]
     fn copies_are_kept_from_the_host_on_a_port_that_is_there_for_them() {
-        let (fresh, kept) = (quiet_link(), Link { kept_from_host: true, ..quiet_link() });
+        let (fresh, kept) = (quiet_link(), drained(quiet_link()));
+        let leaking = Some(Drain { name: "mirror0-drain".to_owned(), leaks: true });
+        let leaking = Link { drain: leaking, ..quiet_link() };
         let ours = Database::with_port();
         assert_eq!(done(HostStack::Spared, &ours, &fresh), Some(true));
         assert_eq!(done(HostStack::Spared, &ours, &kept), None);
+        assert_eq!(done(HostStack::Spared, &ours, &leaking), Some(true), "it is up");
         assert_eq!(done(HostStack::Reached, &ours, &fresh), None);
         assert_eq!(done(HostStack::Reached, &ours, &kept), Some(false), "it was wished once");
 
@@ -112,12 +168,12 @@ mod tests {
         for link in [Link { outlets, ..quiet_link() }, Link { master, ..quiet_link() }] {
             let ours = Database::with_port();
             assert_eq!(done(HostStack::Spared, &ours, &link), None);
-            let kept = Link { kept_from_host: true, ..link };
+            let kept = drained(link);
             assert_eq!(done(HostStack::Spared, &ours, &kept), Some(false));
         }
         let snapshot = Database::with_port().snapshot();
         let sparing = Sparing::new(HostStack::Spared);
-        let kept = Link { kept_from_host: true, ..quiet_link() };
+        let kept = drained(quiet_link());
         for (link, changes) in [(&quiet_link(), false), (&kept, true)] {
             let due = sparing.due(&facts(&snapshot, Some(link)), true);
             assert_eq!(due.is_some(), changes, "packet sockets for one protocol come after");
@@ -130,8 +186,10 @@ mod tests {
         // There is no link of this number.
         let link = Link { index: i32::MAX as u32, ..quiet_link() };
         let mut sparing = Sparing::new(HostStack::Spared);
-        let due = sparing.due(&facts(&snapshot, Some(&link)), false).expect("it is not kept yet");
-        sparing.settle(due).await.expect("mirroring goes on");
+        let due = sparing.due(&facts(&snapshot, Some(&link)), false);
+        let (due, what) = due.expect("it is not kept yet");
+        sparing.settle(due, what).await.expect("mirroring goes on");
+        sparing.next = None;
         assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), false), None);
         let changed = Link { mtu: 9000, ..link };
         assert!(sparing.due(&facts(&snapshot, Some(&changed)), false).is_some());

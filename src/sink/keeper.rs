@@ -105,11 +105,12 @@ impl Keeper {
                     }
                 }
             }
+            let pause = self.host_stack.pause();
             tokio::select! {
                 changed = database.changed() => if changed.is_err() { return Ok(()) },
                 changed = demands.changed() => if changed.is_err() { return Ok(()) },
                 () = announcements.changed() => {}
-                () = sleep(LOOK) => self.quieted = None,
+                () = sleep(pause.unwrap_or(LOOK)) => if pause.is_none() { self.quieted = None },
             }
         }
     }
@@ -132,7 +133,7 @@ impl Keeper {
         match (&step, demand.switch, self.host_stack.due(&facts, demand.by_protocol)) {
             // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
             // of them come first.
-            (Step::Done(_), _, Some(link)) => self.host_stack.settle(link).await?,
+            (Step::Done(_), _, Some((link, due))) => self.host_stack.settle(link, due).await?,
             (Step::Done(port), Some(switch), _) if self.quieted != Some((*port, switch)) => {
                 self.keep_floods_off(*port, facts.link).await?;
                 self.quieted = Some((*port, switch));

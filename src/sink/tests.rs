@@ -95,7 +95,7 @@ pub(super) fn quiet_link() -> Link {
         default_routes: vec![],
         ipv6: Some(Ipv6 { disabled: true, address_generation_off: true, ..Ipv6::default() }),
         outlets: vec![],
-        kept_from_host: false,
+        drain: None,
     }
 }
 
