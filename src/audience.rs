@@ -17,12 +17,11 @@
 
 pub mod watch;
 
-use std::{fs, io};
-
-use crate::{settings::MirrorWhen, sink::SinkState};
-
-/// The list, for the network namespace of the process.
-const TABLE: &str = "/proc/net/packet";
+use crate::{
+    nic::{self, Listeners},
+    settings::MirrorWhen,
+    sink::SinkState,
+};
 
 /// What is known of those who listen on the mirror NIC, and what follows from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,14 +36,6 @@ pub struct Audience {
     pub remark: Option<String>,
 }
 
-/// Packet sockets that get the copies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Listeners {
-    number: usize,
-    /// Whether any is for a single protocol.
-    by_protocol: bool,
-}
-
 /// Why the listeners can't be counted.
 #[derive(Debug, thiserror::Error)]
 enum Uncountable {
@@ -54,10 +45,6 @@ enum Uncountable {
     LeadsAway(String),
     #[error("{nic} has {}, which may take the copies", outlets.join(", "))]
     Outlets { nic: String, outlets: Vec<String> },
-    #[error("can't read {TABLE}: {0}")]
-    Unreadable(#[from] io::Error),
-    #[error("{TABLE} is not in a form that is known")]
-    Strange,
 }
 
 /// Where to look for listeners, as long as the mirror port does not change.
@@ -92,7 +79,7 @@ impl Place {
         match self {
             Self::Unknown => None,
             Self::Hidden(reason) => Some(Err(reason.clone())),
-            Self::Link(index) => Some(read(*index).map_err(|error| error.to_string())),
+            Self::Link(index) => Some(nic::listeners(*index).map_err(|error| error.to_string())),
         }
     }
 }
@@ -141,41 +128,6 @@ impl Audience {
     pub fn is_paused(&self) -> bool {
         self.wanted == Some(false)
     }
-}
-
-fn read(index: u32) -> Result<Listeners, Uncountable> {
-    count(&fs::read_to_string(TABLE)?, index).ok_or(Uncountable::Strange)
-}
-
-/// The sockets of the table that get the packets of link `index`. Its columns, by `packet_seq_show()` of the kernel's
-/// net/packet/af_packet.c, are:
-///
-/// ```text
-/// sk               RefCnt Type Proto  Iface R Rmem   User   Inode
-/// 0000000000000000 3      3    0003   7     1 0      0      4242
-/// ```
-fn count(table: &str, index: u32) -> Option<Listeners> {
-    let mut lines = table.lines();
-    let columns = ["sk", "RefCnt", "Type", "Proto", "Iface", "R"];
-    lines.next()?.split_whitespace().take(columns.len()).eq(columns).then_some(())?;
-    let mut listeners = Listeners::default();
-    for line in lines {
-        let mut columns = line.split_whitespace().skip(3);
-        let protocol = u16::from_str_radix(columns.next()?, 16).ok()?;
-        let interface: u32 = columns.next()?.parse().ok()?;
-        // A socket does not run before it has a protocol, and any more when its link is down or gone.
-        let runs = match columns.next()? {
-            "0" => false,
-            "1" => true,
-            _ => return None,
-        };
-        let every_packet = i32::from(protocol) == libc::ETH_P_ALL;
-        if runs && (interface == index || (interface == 0 && every_packet)) {
-            listeners.number += 1;
-            listeners.by_protocol |= !every_packet;
-        }
-    }
-    Some(listeners)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Audience, Listeners, Place};
-use crate::{settings::MirrorWhen, sink::SinkState};
+use super::{Audience, Place};
+use crate::{nic::Listeners, settings::MirrorWhen, sink::SinkState};
 
 /// How often it is looked for listeners while nothing is mirrored, as none was there: the most that passes between a
 /// listener's coming and our noticing it.

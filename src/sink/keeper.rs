@@ -130,7 +130,11 @@ impl Keeper {
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
-        match (&step, demand.switch, self.host_stack.due(&facts, demand.by_protocol)) {
+        // What the demand has of it may be old, or not known yet; it is there to have this looked at.
+        let by_protocol = facts.link.is_some_and(|link| {
+            nic::listeners(link.index).map_or(true, |listeners| listeners.by_protocol)
+        });
+        match (&step, demand.switch, self.host_stack.due(&facts, by_protocol)) {
             // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
             // of them come first.
             (Step::Done(_), _, Some((link, due))) => self.host_stack.settle(link, due).await?,
