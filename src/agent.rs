@@ -359,8 +359,8 @@ impl Agent {
         self.logged.look(&self.health.borrow());
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
-        let roused = self.is_stalled() != self.stalled;
-        self.refusals.expire(now) || rested || lacking || roused
+        let stall_changed = self.is_stalled() != self.stalled;
+        self.refusals.expire(now) || rested || lacking || stall_changed
     }
 
     /// Whether the switch is connected and does not answer.

@@ -30,8 +30,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Sparing {
     wish: HostStack,
-    /// The NIC as it was when the kernel refused.
-    refused: Option<Link>,
+    /// The NIC as it was when the kernel refused, and why it did.
+    refused: Option<(Link, String)>,
     /// Not to be done before then.
     next: Option<Instant>,
     pause: Duration,
@@ -63,9 +63,35 @@ impl Sparing {
             Some(_) if !wanted => Some((link, Due::Leave)),
             Some(drain) if !drain.leaks => None,
             None if !wanted => None,
-            _ if self.refused.as_ref() == Some(link) || self.pause().is_some() => None,
+            _ if self.refusal(link).is_some() || self.pause().is_some() => None,
             _ => Some((link, Due::Take)),
         }
+    }
+
+    /// Why copies get to the host though that is not wished, on a NIC that is there for them.
+    #[must_use]
+    pub fn warning(&self, facts: &Facts<'_>, by_protocol: bool) -> Option<String> {
+        let link = facts.link.filter(|_| is_made_for_copies(facts))?;
+        let kept = link.drain.as_ref().is_some_and(|drain| !drain.leaks);
+        if self.wish == HostStack::Reached || kept {
+            return None;
+        }
+        let reason = if let Some(master) = &link.master {
+            format!("it belongs to {master}")
+        } else if !link.outlets.is_empty() {
+            format!("it has {}, which may want them", link.outlets.join(", "))
+        } else if by_protocol {
+            "a packet socket for one protocol on it wants them".to_owned()
+        } else {
+            self.refusal(link)?.to_owned()
+        };
+        let nic = facts.nic;
+        Some(format!("copies on {nic} get to the host's network stack, too: {reason}"))
+    }
+
+    /// What the kernel said when it was asked of this very NIC.
+    fn refusal(&self, link: &Link) -> Option<&str> {
+        self.refused.as_ref().filter(|(refused, _)| refused == link).map(|(_, why)| why.as_str())
     }
 
     /// How long nothing is to be done, if so.
@@ -91,7 +117,7 @@ impl Sparing {
         self.pause = (2 * self.pause).min(LONGEST);
         if let Err(error) = nic::take_from_host(link).await {
             tracing::warn!(%error, "copies go on to the host's network stack, where services of the node may hear broadcasts");
-            self.refused = Some(link.clone());
+            self.refused = Some((link.clone(), error.to_string()));
         }
         Ok(())
     }
@@ -100,9 +126,11 @@ impl Sparing {
 /// Whether nothing but copies comes in by the NIC, and nobody gets them but packet sockets and the host's network stack, as
 /// far as can be seen.
 fn may_be_spared(facts: &Facts<'_>, link: &Link) -> bool {
-    let is_made_for_copies = port(facts)
-        .is_some_and(|(_, port, interface)| is_ours(port) && interface.kind == "internal");
-    is_made_for_copies && link.master.is_none() && link.outlets.is_empty()
+    is_made_for_copies(facts) && link.master.is_none() && link.outlets.is_empty()
+}
+
+fn is_made_for_copies(facts: &Facts<'_>) -> bool {
+    port(facts).is_some_and(|(_, port, interface)| is_ours(port) && interface.kind == "internal")
 }
 
 #[cfg(test)]
@@ -180,6 +208,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn why_the_host_gets_copies_is_told_where_that_is_not_wished() {
+        let outlets = vec!["tc filters".to_owned()];
+        let tapped = Link { outlets, ..quiet_link() };
+        let snapshot = Database::with_port().snapshot();
+        let told = |wish, link: &Link, by_protocol| {
+            Sparing::new(wish).warning(&facts(&snapshot, Some(link)), by_protocol)
+        };
+        for (link, by_protocol, reason) in [
+            (&tapped, false, "it has tc filters"),
+            (&quiet_link(), true, "a packet socket for one protocol"),
+        ] {
+            let words = told(HostStack::Spared, link, by_protocol).unwrap_or_default();
+            assert!(words.contains(reason), "{words}");
+            assert_eq!(told(HostStack::Reached, link, by_protocol), None);
+        }
+        assert_eq!(told(HostStack::Spared, &drained(quiet_link()), false), None);
+        assert_eq!(told(HostStack::Spared, &quiet_link(), false), None, "it is about to be done");
+    }
+
     #[tokio::test]
     async fn a_kernel_that_refuses_is_asked_again_only_when_the_nic_has_changed() {
         let snapshot = Database::with_port().snapshot();
@@ -191,6 +239,12 @@ mod tests {
         sparing.settle(due, what).await.expect("mirroring goes on");
         sparing.next = None;
         assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), false), None);
+        let told = sparing.warning(&facts(&snapshot, Some(&link)), false).unwrap_or_default();
+        assert!(
+            told.starts_with("copies on mirror0 get to the host's network stack, too: "),
+            "{told}"
+        );
+        assert!(told.contains("No such device"), "{told}");
         let changed = Link { mtu: 9000, ..link };
         assert!(sparing.due(&facts(&snapshot, Some(&changed)), false).is_some());
     }

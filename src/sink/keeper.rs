@@ -131,9 +131,7 @@ impl Keeper {
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
         // What the demand has of it may be old, or not known yet; it is there to have this looked at.
-        let by_protocol = facts.link.is_some_and(|link| {
-            nic::listeners(link.index).map_or(true, |listeners| listeners.by_protocol)
-        });
+        let by_protocol = listens_by_protocol(&facts);
         match (&step, demand.switch, self.host_stack.due(&facts, by_protocol)) {
             // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
             // of them come first.
@@ -228,8 +226,13 @@ impl Keeper {
     }
 
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
+        let host = self.host_stack.warning(facts, listens_by_protocol(facts));
         self.states.send_if_modified(|state| {
-            let new = SinkState::of(facts, step, state.ofport);
+            let mut new = SinkState::of(facts, step, state.ofport);
+            if let Some(host) = &host {
+                let others = new.warning.take().map(|others| format!("{others}; {host}"));
+                new.warning = others.or_else(|| Some(host.clone()));
+            }
             if let Some(warning) = new.warning.as_ref().filter(|_| new.warning != state.warning) {
                 tracing::warn!("{warning}");
             }
@@ -248,6 +251,12 @@ impl Keeper {
             news
         });
     }
+}
+
+/// Whether a packet socket on the NIC may want copies behind where they are kept from the host.
+fn listens_by_protocol(facts: &Facts<'_>) -> bool {
+    let listeners = facts.link.map(|link| nic::listeners(link.index));
+    listeners.is_some_and(|listeners| listeners.map_or(true, |listeners| listeners.by_protocol))
 }
 
 /// Mirror records that copy something to the mirror port too.

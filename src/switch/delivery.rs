@@ -1,7 +1,8 @@
 //! Where OVN delivers, watched in the tables where it does.
 //!
 //! The tables are not known beforehand: as long as there is a mirrored port that nothing is known to deliver to, one
-//! such port at a time is probed, that is, whatever outputs to it is reported. The table of a delivery found so is watched from
+//! such port at a time is probed, that is, whatever outputs to it is reported: at once if no delivery is known at all, else from
+//! the next tick on, as it will mostly be in a table that is watched. The table of a delivery found so is watched from
 //! then on, and with it the deliveries to all ports.
 
 use std::{
