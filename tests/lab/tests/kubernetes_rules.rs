@@ -1,7 +1,7 @@
 //! Whose packets are copied: what Pods, namespaces and the operator say, and who of them prevails; and what people are
 //! told when they ask in vain.
 
-use lab::{Cluster, Node, PortName, Result};
+use lab::{Cluster, Event, Node, PortName, Result};
 
 const MIRROR: &str = "ovn.kubernetes.io/mirror";
 const NET1: &str = "net1.infra.ovn.kubernetes.io/mirror";
@@ -68,9 +68,12 @@ fn pods_and_namespaces_say_who_is_copied_and_the_pod_has_the_last_word() -> Resu
     let event = cluster.await_event("default", "host", "MirrorRefused")?;
     let said = "it has no port on br-int for the cluster's network; a Pod with hostNetwork";
     assert!(event.kind == "Warning" && event.message.contains(said), "{event:?}");
-    for (namespace, pod) in [("default", "d"), ("default", "host")] {
-        let events = cluster.events(namespace, pod)?;
-        assert!(events.len() == 1 && events[0].count == 1, "{events:?}");
+    // The Namespace asked for a NIC that they don't have, which they are told too, if that lasted long enough.
+    for (pod, reason) in [("d", "MirrorAnnotationInvalid"), ("host", "MirrorRefused")] {
+        let events = cluster.events("default", pod)?;
+        let about_it = |event: &&Event| event.reason == reason && !event.message.contains("net1");
+        let told: Vec<_> = events.iter().filter(about_it).collect();
+        assert!(told.len() == 1 && told[0].count == 1, "{events:?}");
     }
     agent.stop()
 }
