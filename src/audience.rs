@@ -95,7 +95,7 @@ impl Audience {
     #[must_use]
     pub fn look(nic: &str, sink: &SinkState, when: MirrorWhen) -> Self {
         let listeners = Place::of(nic, sink).listeners();
-        let wanted = listeners.as_ref().map(|listeners| *listeners != Ok(Listeners::default()));
+        let wanted = listeners.as_ref().map(|listeners| *listeners != Ok(Listeners::NOBODY));
         Self::new(listeners, wanted, when)
     }
 

@@ -1,6 +1,6 @@
 //! The end of the agent: everything of ours is taken away, within two seconds at most.
 
-use std::{future::pending, time::Duration};
+use std::{fmt::Display, future::pending, time::Duration};
 
 use flows::{model::Cookie, ofp::FlowMod};
 use tokio::time::timeout;
@@ -25,27 +25,12 @@ impl Agent {
             info!("stopping; flows and mirror port stay as they are, as asked");
             return;
         }
-        match timeout(FAREWELL, self.remove_flows()).await {
-            Ok(Ok(())) => info!("our flows are gone"),
-            Ok(Err(error)) => warn!(%error, "our flows may be left in the switch"),
-            Err(_) => warn!("no answer from the switch in time; our flows may be left in it"),
+        if in_time("the switch", "our flows", self.remove_flows()).await {
+            info!("our flows are gone");
         }
-        match timeout(FAREWELL, nic::leave_to_host(&self.settings.nic)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                warn!(%error, "the bridge that keeps copies from the host may be left")
-            }
-            Err(_) => warn!(
-                "no answer from the kernel in time; the bridge that keeps copies from the host may be left"
-            ),
-        }
-        match timeout(FAREWELL, self.remove_port()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the mirror port may be left on the bridge"),
-            Err(_) => {
-                warn!("no answer from OVSDB in time; the mirror port may be left on the bridge")
-            }
-        }
+        let bridge = "the bridge that keeps copies from the host";
+        in_time("the kernel", bridge, nic::leave_to_host(&self.settings.nic)).await;
+        in_time("OVSDB", "the mirror port", self.remove_port()).await;
     }
 
     async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
@@ -86,4 +71,18 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// Takes something away, and tells if it may be left; returns whether it is gone.
+async fn in_time<E: Display>(
+    who: &str,
+    what: &str,
+    removal: impl Future<Output = Result<(), E>>,
+) -> bool {
+    match timeout(FAREWELL, removal).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => warn!(%error, "{what} may be left"),
+        Err(_) => warn!("no answer from {who} in time; {what} may be left"),
+    }
+    false
 }

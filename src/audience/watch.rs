@@ -28,7 +28,7 @@ struct Interest {
 
 impl Interest {
     fn is_there(&mut self, listeners: &Result<Listeners, String>, now: Instant) -> bool {
-        if *listeners != Ok(Listeners::default()) {
+        if *listeners != Ok(Listeners::NOBODY) {
             self.last = Some(now);
         }
         self.last.is_some_and(|last| now.saturating_duration_since(last) < GRACE)

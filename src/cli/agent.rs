@@ -48,7 +48,7 @@ pub(super) struct Options {
     #[command(flatten)]
     node: Node,
 
-    /// What becomes of our flows, and of the mirror port if the agent made it, when the agent is told to stop
+    /// What becomes of our flows, and of the mirror port and its bridge if the agent made them, when the agent is told to stop
     #[arg(long, env = "OFMIRROR_ON_EXIT", default_value = "remove")]
     on_exit: OnExit,
 

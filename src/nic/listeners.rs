@@ -14,6 +14,11 @@ pub struct Listeners {
     pub by_protocol: bool,
 }
 
+impl Listeners {
+    /// None at all.
+    pub const NOBODY: Self = Self { number: 0, by_protocol: false };
+}
+
 /// Why they can't be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum Uncountable {
@@ -44,7 +49,7 @@ fn count(table: &str, index: u32) -> Option<Listeners> {
     let mut lines = table.lines();
     let columns = ["sk", "RefCnt", "Type", "Proto", "Iface", "R"];
     lines.next()?.split_whitespace().take(columns.len()).eq(columns).then_some(())?;
-    let mut listeners = Listeners::default();
+    let mut listeners = Listeners::NOBODY;
     for line in lines {
         let mut columns = line.split_whitespace().skip(3);
         let protocol = u16::from_str_radix(columns.next()?, 16).ok()?;

@@ -53,12 +53,17 @@ impl Sparing {
         Self { wish, refused: None, next: None, pause: PAUSE }
     }
 
-    /// The NIC, if there is something to be done about it now, and what. `by_protocol` tells of packet sockets for one protocol
-    /// on it.
+    /// The NIC, if there is something to be done about it now, and what. `by_protocol` looks for packet sockets for one protocol
+    /// on it, if that matters.
     #[must_use]
-    pub fn due<'a>(&self, facts: &Facts<'a>, by_protocol: bool) -> Option<(&'a Link, Due)> {
+    pub fn due<'a>(
+        &self,
+        facts: &Facts<'a>,
+        by_protocol: impl FnOnce(&Link) -> bool,
+    ) -> Option<(&'a Link, Due)> {
         let link = facts.link?;
-        let wanted = self.wish == HostStack::Spared && !by_protocol && may_be_spared(facts, link);
+        let wanted =
+            self.wish == HostStack::Spared && may_be_spared(facts, link) && !by_protocol(link);
         match &link.drain {
             Some(_) if !wanted => Some((link, Due::Leave)),
             Some(drain) if !drain.leaks => None,
@@ -70,7 +75,11 @@ impl Sparing {
 
     /// Why copies get to the host though that is not wished, on a NIC that is there for them.
     #[must_use]
-    pub fn warning(&self, facts: &Facts<'_>, by_protocol: bool) -> Option<String> {
+    pub fn warning(
+        &self,
+        facts: &Facts<'_>,
+        by_protocol: impl FnOnce(&Link) -> bool,
+    ) -> Option<String> {
         let link = facts.link.filter(|_| is_made_for_copies(facts))?;
         let kept = link.drain.as_ref().is_some_and(|drain| !drain.leaks);
         if self.wish == HostStack::Reached || kept {
@@ -80,7 +89,7 @@ impl Sparing {
             format!("it belongs to {master}")
         } else if !link.outlets.is_empty() {
             format!("it has {}, which may want them", link.outlets.join(", "))
-        } else if by_protocol {
+        } else if by_protocol(link) {
             "a packet socket for one protocol on it wants them".to_owned()
         } else {
             self.refusal(link)?.to_owned()
@@ -157,9 +166,9 @@ mod tests {
             assert!(pause > last, "{pause:?} after {last:?}");
             last = pause;
             let changed = Link { mtu: 9000, ..link };
-            assert_eq!(sparing.due(&facts(&snapshot, Some(&changed)), false), None);
+            assert_eq!(sparing.due(&facts(&snapshot, Some(&changed)), |_| false), None);
             let kept = drained(changed);
-            let due = sparing.due(&facts(&snapshot, Some(&kept)), true);
+            let due = sparing.due(&facts(&snapshot, Some(&kept)), |_| true);
             assert_eq!(due, Some((&kept, Due::Leave)), "who may want copies does not wait");
         }
     }
@@ -167,7 +176,7 @@ mod tests {
     /// What is done about a NIC: nothing, or whether copies are kept from the host then.
     fn done(wish: HostStack, database: &Database, link: &Link) -> Option<bool> {
         let snapshot = database.snapshot();
-        let (_, due) = Sparing::new(wish).due(&facts(&snapshot, Some(link)), false)?;
+        let (_, due) = Sparing::new(wish).due(&facts(&snapshot, Some(link)), |_| false)?;
         Some(due == Due::Take)
     }
 
@@ -203,7 +212,7 @@ mod tests {
         let sparing = Sparing::new(HostStack::Spared);
         let kept = drained(quiet_link());
         for (link, changes) in [(&quiet_link(), false), (&kept, true)] {
-            let due = sparing.due(&facts(&snapshot, Some(link)), true);
+            let due = sparing.due(&facts(&snapshot, Some(link)), |_| true);
             assert_eq!(due.is_some(), changes, "packet sockets for one protocol come after");
         }
     }
@@ -214,7 +223,7 @@ mod tests {
         let tapped = Link { outlets, ..quiet_link() };
         let snapshot = Database::with_port().snapshot();
         let told = |wish, link: &Link, by_protocol| {
-            Sparing::new(wish).warning(&facts(&snapshot, Some(link)), by_protocol)
+            Sparing::new(wish).warning(&facts(&snapshot, Some(link)), |_| by_protocol)
         };
         for (link, by_protocol, reason) in [
             (&tapped, false, "it has tc filters"),
@@ -234,18 +243,18 @@ mod tests {
         // There is no link of this number.
         let link = Link { index: i32::MAX as u32, ..quiet_link() };
         let mut sparing = Sparing::new(HostStack::Spared);
-        let due = sparing.due(&facts(&snapshot, Some(&link)), false);
+        let due = sparing.due(&facts(&snapshot, Some(&link)), |_| false);
         let (due, what) = due.expect("it is not kept yet");
         sparing.settle(due, what).await.expect("mirroring goes on");
         sparing.next = None;
-        assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), false), None);
-        let told = sparing.warning(&facts(&snapshot, Some(&link)), false).unwrap_or_default();
+        assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), |_| false), None);
+        let told = sparing.warning(&facts(&snapshot, Some(&link)), |_| false).unwrap_or_default();
         assert!(
             told.starts_with("copies on mirror0 get to the host's network stack, too: "),
             "{told}"
         );
         assert!(told.contains("No such device"), "{told}");
         let changed = Link { mtu: 9000, ..link };
-        assert!(sparing.due(&facts(&snapshot, Some(&changed)), false).is_some());
+        assert!(sparing.due(&facts(&snapshot, Some(&changed)), |_| false).is_some());
     }
 }

@@ -130,9 +130,8 @@ impl Keeper {
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
-        // What the demand has of it may be old, or not known yet; it is there to have this looked at.
-        let by_protocol = listens_by_protocol(&facts);
-        match (&step, demand.switch, self.host_stack.due(&facts, by_protocol)) {
+        // What the demand has of listeners may be old, or not known yet; it is there to have them looked at.
+        match (&step, demand.switch, self.host_stack.due(&facts, listens_by_protocol)) {
             // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
             // of them come first.
             (Step::Done(_), _, Some((link, due))) => self.host_stack.settle(link, due).await?,
@@ -226,7 +225,7 @@ impl Keeper {
     }
 
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
-        let host = self.host_stack.warning(facts, listens_by_protocol(facts));
+        let host = self.host_stack.warning(facts, listens_by_protocol);
         self.states.send_if_modified(|state| {
             let mut new = SinkState::of(facts, step, state.ofport);
             if let Some(host) = &host {
@@ -254,9 +253,8 @@ impl Keeper {
 }
 
 /// Whether a packet socket on the NIC may want copies behind where they are kept from the host.
-fn listens_by_protocol(facts: &Facts<'_>) -> bool {
-    let listeners = facts.link.map(|link| nic::listeners(link.index));
-    listeners.is_some_and(|listeners| listeners.map_or(true, |listeners| listeners.by_protocol))
+fn listens_by_protocol(link: &nic::Link) -> bool {
+    nic::listeners(link.index).map_or(true, |listeners| listeners.by_protocol)
 }
 
 /// Mirror records that copy something to the mirror port too.
