@@ -1,6 +1,5 @@
 //! What the API server has told of the cluster, as far as mirroring goes. No sockets, no clock.
 
-mod annotation;
 mod listing;
 
 use std::{
@@ -9,12 +8,11 @@ use std::{
     sync::Arc,
 };
 
-pub use annotation::{MIRROR_ANNOTATION, Marks, Network};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
 use listing::{Listing, Touched};
 
-use crate::pods::Pod;
+use crate::{annotation::Marks, pods::Pod};
 
 /// Something that the API server said, or didn't.
 #[derive(Debug)]

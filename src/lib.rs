@@ -1,6 +1,7 @@
 //! The node agent: everything that touches the world.
 
 pub mod agent;
+pub mod annotation;
 pub mod audience;
 pub mod cli;
 pub mod cluster;

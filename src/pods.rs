@@ -9,7 +9,7 @@ pub use claim::Claim;
 use flows::model::OfPort;
 pub use rows::Rows;
 
-use crate::{cluster::MIRROR_ANNOTATION, ovsdb::Interface};
+use crate::{annotation::MIRROR_ANNOTATION, ovsdb::Interface};
 
 /// Types of interfaces that lead to other switches, or nowhere.
 const NOT_PODS: [&str; 11] = [

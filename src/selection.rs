@@ -14,7 +14,8 @@ pub use ports::Selection;
 pub use reports::reports;
 
 use crate::{
-    cluster::{Cluster, Marks},
+    annotation::Marks,
+    cluster::Cluster,
     pods::{Pod, PodPort},
     verdict::Refusal,
 };

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use flows::model::OfPort;
 
-use crate::{cluster::Network, pods::Pod};
+use crate::{annotation::Network, pods::Pod};
 
 /// What is to be told about one Pod of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use fake_api::{Answer, Fake, pod};
 use futures::{StreamExt as _, stream::BoxStream};
 use ofmirror::{
-    cluster::{Cluster, Network, News},
+    annotation::Network,
+    cluster::{Cluster, News},
     kubernetes::{client, feed},
     pods::Pod,
 };

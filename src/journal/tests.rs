@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::Network;
+use crate::annotation::Network;
 
 /// A journal with a clock, and one Pod.
 struct Story {

@@ -23,7 +23,10 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::client::{ClientError, connect, in_a_line};
-use crate::cluster::{Marks, News, PodMeta, Source};
+use crate::{
+    annotation::Marks,
+    cluster::{News, PodMeta, Source},
+};
 
 /// The status of an answer to a watch whose past the API server has forgotten; everything is listed anew then.
 const GONE: u16 = 410;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::Pod;
-use crate::cluster::Network;
+use crate::annotation::Network;
 
 /// What OVN-Kubernetes calls the interface of a Pod's primary network, if that is not the cluster's.
 const PRIMARY: &str = "ovn-udn1";

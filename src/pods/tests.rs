@@ -1,5 +1,5 @@
 use super::*;
-use crate::{cluster::Network, ovsdb::Ofport};
+use crate::{annotation::Network, ovsdb::Ofport};
 
 fn interface(kind: &str, name: &str, external_ids: &[(&str, &str)]) -> Interface {
     Interface {

@@ -9,7 +9,8 @@ use flows::plan::Plan;
 
 use super::{Choice, Selected, Selection, Wish};
 use crate::{
-    cluster::{Cluster, Marks, Network, PodMeta},
+    annotation::{Marks, Network},
+    cluster::{Cluster, PodMeta},
     pods::Pod,
     verdict::{Refusal, Report, Verdict},
 };

@@ -11,7 +11,8 @@ use kube::runtime::watcher::Event;
 
 use super::*;
 use crate::{
-    cluster::{MIRROR_ANNOTATION, Network, News, PodMeta},
+    annotation::{MIRROR_ANNOTATION, Network},
+    cluster::{News, PodMeta},
     ovsdb::{Interface, Ofport},
     verdict::Verdict,
 };

@@ -14,7 +14,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    cluster::{MIRROR_ANNOTATION, PodMeta, Source},
+    annotation::{MIRROR_ANNOTATION, Marks},
+    cluster::{PodMeta, Source},
     openflow::session::Event,
     ovsdb::{Bridge, ConnectionError, Interface, Ofport, Port, Snapshot, Uuid},
     pods::Pod,
@@ -265,7 +266,7 @@ fn what_is_wrong_with_the_mirror_port_is_told() {
 fn listed(world: &mut World) {
     let meta = |value| PodMeta {
         uid: "u".into(),
-        marks: crate::cluster::Marks::read([(MIRROR_ANNOTATION, value)]),
+        marks: Marks::read([(MIRROR_ANNOTATION, value)]),
         virtual_machine: None,
     };
     world.hear(News::Pods(watcher::Event::Init));
@@ -407,7 +408,7 @@ proptest! {
             world
         };
         let listing = |world: &mut World, pods: &BTreeMap<Pod, PodMeta>, namespace: &'static str| {
-            let marks = crate::cluster::Marks::read([(MIRROR_ANNOTATION, namespace)]);
+            let marks = Marks::read([(MIRROR_ANNOTATION, namespace)]);
             world.hear(News::Pods(watcher::Event::Init));
             for (pod, meta) in pods {
                 world.hear(News::Pods(watcher::Event::InitApply((pod.clone(), meta.clone()))));
@@ -431,7 +432,7 @@ proptest! {
                     let pod = Pod::new("shop", &format!("pod{number}"));
                     let meta = PodMeta {
                         uid: format!("uid{number}").into(),
-                        marks: crate::cluster::Marks::read([(MIRROR_ANNOTATION, mark)]),
+                        marks: Marks::read([(MIRROR_ANNOTATION, mark)]),
                         virtual_machine: machine.map(|machine| format!("pod{machine}").into()),
                     };
                     pods.insert(pod.clone(), meta.clone());
@@ -444,7 +445,7 @@ proptest! {
                 }
                 Happening::Namespace(mark) => {
                     namespace = mark;
-                    let marks = crate::cluster::Marks::read([(MIRROR_ANNOTATION, mark)]);
+                    let marks = Marks::read([(MIRROR_ANNOTATION, mark)]);
                     world.hear(News::Namespaces(watcher::Event::Apply(("shop".into(), marks))));
                 }
             }

@@ -1,7 +1,7 @@
 //! The Pods: who tells of them, and their ports.
 
 use super::{check::Check, ovs};
-use crate::{cluster::MIRROR_ANNOTATION, observe::Observation, settings::PodSource};
+use crate::{annotation::MIRROR_ANNOTATION, observe::Observation, settings::PodSource};
 
 pub(super) fn api_server(seen: &Observation) -> Check {
     let subject = "Kubernetes";
