@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 use uuid::Uuid;
 
-use super::{column::Atom as _, error::OvsdbError};
+use super::column::Atom as _;
 
 /// Columns and their values.
 pub type Columns = Map<String, Value>;
@@ -191,7 +191,7 @@ struct Outcome {
 pub(super) fn results(
     operations: &[Operation],
     reply: &RawValue,
-) -> Result<Result<Vec<OperationResult>, OvsdbError>, serde_json::Error> {
+) -> Result<Result<Vec<OperationResult>, Rejection>, serde_json::Error> {
     use serde::de::Error as _;
 
     let outcomes: Vec<Option<Outcome>> = serde_json::from_str(reply.get())?;
@@ -200,12 +200,12 @@ pub(super) fn results(
         // Null: an operation before it failed, or it is the sign of a commit that went well.
         let Some(outcome) = outcome else { continue };
         if let Some(error) = outcome.error {
-            return Ok(Err(OvsdbError::Rejected(Rejection {
+            return Ok(Err(Rejection {
                 index,
                 operation: operations.get(index).map(ToString::to_string),
                 cause: error.into(),
                 details: outcome.details.unwrap_or_default(),
-            })));
+            }));
         }
         let uuid = outcome.uuid.map(|uuid| Uuid::read(&uuid).ok_or("not a UUID")).transpose();
         let uuid = uuid.map_err(serde_json::Error::custom)?;

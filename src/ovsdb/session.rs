@@ -288,7 +288,8 @@ impl Session {
                     Err(error) => Ok(Err(OvsdbError::Refused(excerpt(error)))),
                     Ok(reply) => reply
                         .ok_or_else(missing)
-                        .and_then(|reply| operation::results(&transaction.operations, reply)),
+                        .and_then(|reply| operation::results(&transaction.operations, reply))
+                        .map(|result| result.map_err(OvsdbError::from)),
                 };
                 match result {
                     // Whoever gave up waiting is not told.

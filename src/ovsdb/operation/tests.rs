@@ -6,7 +6,7 @@ fn two_operations() -> Vec<Operation> {
     vec![wait, insert]
 }
 
-fn read(reply: Value) -> Result<Result<Vec<OperationResult>, OvsdbError>, serde_json::Error> {
+fn read(reply: Value) -> Result<Result<Vec<OperationResult>, Rejection>, serde_json::Error> {
     results(&two_operations(), &serde_json::value::to_raw_value(&reply).unwrap())
 }
 
@@ -34,12 +34,12 @@ fn results_are_joined_to_their_operations() {
 fn the_operation_that_failed_is_named() {
     let failed = json!({"error": "constraint violation", "details": "too long"});
     let error = read(json!([{}, failed])).unwrap().unwrap_err().to_string();
-    assert_eq!(error, "transaction refused, insert into Port: constraint violation: too long");
+    assert_eq!(error, "insert into Port: constraint violation: too long");
     let error = read(json!([failed, null])).unwrap().unwrap_err().to_string();
-    assert_eq!(error, "transaction refused, wait on Port: constraint violation: too long");
+    assert_eq!(error, "wait on Port: constraint violation: too long");
     // One more than there are operations: the commit.
     let error = read(json!([{}, {}, failed])).unwrap().unwrap_err().to_string();
-    assert_eq!(error, "transaction refused, commit: constraint violation: too long");
+    assert_eq!(error, "commit: constraint violation: too long");
 }
 
 #[test]
