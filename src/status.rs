@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub sink: Facts<'a>,
     /// How they differ from those that it has.
     pub difference: Option<&'a Difference>,
+    /// Whether the bridge answers.
+    pub openflow: bool,
     /// Whether the API server answers, if it is asked.
     pub kubernetes: bool,
 }
@@ -75,7 +77,7 @@ pub struct Bridge {
     pub name: String,
     /// Where it speaks OpenFlow.
     pub endpoint: String,
-    /// Whether it does.
+    /// Whether it does, and has not been silent for 10 s.
     pub connected: bool,
     /// In hex, as `ovs-vsctl get bridge NAME datapath_id` tells it.
     pub datapath_id: Option<String>,
@@ -162,7 +164,7 @@ impl Bridge {
         Self {
             name: view.settings.wish.bridge.clone(),
             endpoint: view.settings.openflow.to_string(),
-            connected: switch.is_some(),
+            connected: view.openflow,
             datapath_id: switch.map(|switch| format!("{:016x}", switch.features().datapath_id)),
             watching: switch.map(|switch| match switch.watching() {
                 Watching::Monitors => "monitors",

@@ -15,7 +15,7 @@ pub(crate) const CONNECTED: Family = Family::gauge(
     "ofmirror_connected",
     Unit::Truth,
     &["to"],
-    "Whether the agent is in sync with openflow (the bridge) or ovsdb, and kubernetes (the API server) answers.",
+    "Whether the agent is in sync with openflow (the bridge, not silent for 10 s) or ovsdb, and kubernetes (the API server) answers.",
 );
 pub(crate) const CONNECTION_CHANGED: Family = Family::gauge(
     "ofmirror_connection_changed_timestamp_seconds",

@@ -54,6 +54,7 @@ impl Agent {
                 mtu: world.demand().mtu,
             },
             difference: difference.as_ref(),
+            openflow: world.switch().is_ok() && !self.stalled,
             kubernetes: world.cluster().is_some_and(Cluster::is_connected),
         };
         let totals = self.traffic.totals();

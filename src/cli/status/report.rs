@@ -48,6 +48,7 @@ impl Report {
             world,
             sink: seen.facts(),
             difference: difference.as_ref(),
+            openflow: world.switch().is_ok(),
             kubernetes: world.cluster().is_some_and(Cluster::is_known),
         };
         let counted = counted(seen);

@@ -2,12 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use lab::{Agent, Node, Result, Service, until};
+use serde_json::Value;
 
 /// Whether the agent says that it is connected, and since when, in seconds since 1970.
 fn connection(agent: &Agent<'_>, to: &str) -> Result<(bool, f64)> {
     let metric = |name: &str| agent.metric(&format!("ofmirror_{name}{{to=\"{to}\"}}"));
     Ok((metric("connected")? == 1.0, metric("connection_changed_timestamp_seconds")?))
+}
+
+/// Whether `/status` says that the bridge answers.
+fn is_connected_by_status(agent: &Agent<'_>) -> Result<bool> {
+    let answer = agent.get("/status")?.context("the agent does not listen")?;
+    let status: Value = serde_json::from_str(&answer.body)?;
+    status["openflow"]["connected"].as_bool().context("it does not say")
 }
 
 #[test]
@@ -50,10 +59,12 @@ fn a_switch_that_stands_still_is_told_of_and_keeps_its_connection() -> Result {
     })?;
     assert!(answer.body.contains("OpenFlow: the switch has been silent for 10 s"), "{answer:?}");
     assert!(!connection(&agent, "openflow")?.0);
+    assert!(!is_connected_by_status(&agent)?);
 
     node.go_on(Service::Vswitchd)?;
     agent.await_ready()?;
     assert!(connection(&agent, "openflow")?.0);
+    assert!(is_connected_by_status(&agent)?);
     assert!(agent.metric("ofmirror_errors_total{reason=\"openflow\"}").is_err(), "it was not lost");
     assert_eq!(node.our_flows()?, flows);
     assert_eq!(agent.metric("ofmirror_flow_changes_total{result=\"committed\"}")?, changes);

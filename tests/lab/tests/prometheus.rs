@@ -196,7 +196,7 @@ fn an_alert_fires_for_a_switch_that_is_away_and_ends_and_another_for_a_dead_agen
     node.kill(Service::Vswitchd)?;
     let alert = await_alert("OfmirrorNotConnected")?;
     let summary = format!(
-        "ofmirror on node {} ({}) has no connection to openflow of Open vSwitch",
+        "ofmirror on node {} ({}) hears nothing from openflow of Open vSwitch",
         node.name(),
         agent.address()
     );
