@@ -15,6 +15,8 @@ struct World {
     /// Packets switched, copies made, processor time used.
     counted: (u64, u64, Duration),
     poll_mode: bool,
+    /// How often it was asked.
+    readings: usize,
 }
 
 impl World {
@@ -23,7 +25,8 @@ impl World {
         let probe = probe.map(|probe| probe.parse().unwrap());
         let overhead = Overhead::new(probe, Metrics::new(), now);
         let counted = (0, 0, Duration::ZERO);
-        let mut world = Self { overhead, now, start: now, hooks, counted, poll_mode: false };
+        let mut world =
+            Self { overhead, now, start: now, hooks, counted, poll_mode: false, readings: 0 };
         world.settle();
         world
     }
@@ -54,6 +57,7 @@ impl World {
     }
 
     fn answer(&mut self) {
+        self.readings += 1;
         let port = |port, rx_packets, tx_packets| PortStats {
             port,
             duration: Some(self.now.saturating_duration_since(self.start)),
@@ -150,6 +154,21 @@ fn windows_in_which_hooks_changed_tell_nothing() {
     }
     assert_eq!(world.metric("ofmirror_cpu_overhead_baseline_packets"), None);
     assert_eq!(world.ratio(), None);
+}
+
+#[test]
+fn changes_of_single_hooks_among_others_have_no_ports_read_sooner() {
+    let mut world = World::new(None, Hooks::All);
+    world.run(MS(1_000));
+    let before = world.readings;
+    for _ in 0..60 {
+        world.change(Hooks::All);
+        world.run(MS(1_000));
+    }
+    assert_eq!(world.readings - before, 6, "one each 10 s");
+    world.change(Hooks::None);
+    world.run(MS(1_000));
+    assert_eq!(world.readings - before, 7, "that there is none is worth one");
 }
 
 #[test]
