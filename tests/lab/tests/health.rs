@@ -12,11 +12,13 @@ fn connection(agent: &Agent<'_>, to: &str) -> Result<(bool, f64)> {
     Ok((metric("connected")? == 1.0, metric("connection_changed_timestamp_seconds")?))
 }
 
-/// Whether `/status` says that the bridge answers.
-fn is_connected_by_status(agent: &Agent<'_>) -> Result<bool> {
-    let answer = agent.get("/status")?.context("the agent does not listen")?;
-    let status: Value = serde_json::from_str(&answer.body)?;
-    status["openflow"]["connected"].as_bool().context("it does not say")
+/// Waits until `/status` says that the bridge answers, or does not: what it says may be half a second old.
+fn until_status_says_connected(agent: &Agent<'_>, connected: bool) -> Result {
+    until("/status to tell whether the bridge answers", || {
+        let answer = agent.get("/status")?.context("the agent does not listen")?;
+        let status: Value = serde_json::from_str(&answer.body)?;
+        Ok((status["openflow"]["connected"] == connected).then_some(()))
+    })
 }
 
 #[test]
@@ -59,12 +61,12 @@ fn a_switch_that_stands_still_is_told_of_and_keeps_its_connection() -> Result {
     })?;
     assert!(answer.body.contains("OpenFlow: the switch has been silent for 10 s"), "{answer:?}");
     assert!(!connection(&agent, "openflow")?.0);
-    assert!(!is_connected_by_status(&agent)?);
+    until_status_says_connected(&agent, false)?;
 
     node.go_on(Service::Vswitchd)?;
     agent.await_ready()?;
     assert!(connection(&agent, "openflow")?.0);
-    assert!(is_connected_by_status(&agent)?);
+    until_status_says_connected(&agent, true)?;
     assert!(agent.metric("ofmirror_errors_total{reason=\"openflow\"}").is_err(), "it was not lost");
     assert_eq!(node.our_flows()?, flows);
     assert_eq!(agent.metric("ofmirror_flow_changes_total{result=\"committed\"}")?, changes);
