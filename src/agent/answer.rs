@@ -54,7 +54,7 @@ impl Agent {
                 mtu: world.demand().mtu,
             },
             difference: difference.as_ref(),
-            openflow: world.switch().is_ok() && !self.stalled,
+            openflow: self.is_switch_heard(),
             kubernetes: world.cluster().is_some_and(Cluster::is_connected),
         };
         let totals = self.traffic.totals();

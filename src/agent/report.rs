@@ -79,10 +79,15 @@ impl Agent {
         );
     }
 
+    /// Whether the switch is connected, and was not stalled when that was told last.
+    pub(super) fn is_switch_heard(&self) -> bool {
+        self.world.switch().is_ok() && !self.stalled
+    }
+
     fn measure(&self, ready: bool) {
         let desired = self.world.plan().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
-        self.tell_connected("openflow", self.world.switch().is_ok() && !self.stalled);
+        self.tell_connected("openflow", self.is_switch_heard());
         self.tell_connected("ovsdb", self.world.ovsdb().is_synced());
         if let Some(cluster) = self.world.cluster() {
             self.tell_connected("kubernetes", cluster.is_connected());

@@ -186,6 +186,16 @@ impl Agent<'_> {
         })
     }
 
+    /// What `/status` says, which may be half a second old.
+    ///
+    /// # Errors
+    /// The agent does not listen, or what it says is no JSON.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let body = self.get("/status")?.context("the agent does not listen")?.body;
+        serde_json::from_str(&body)
+            .with_context(|| format!("{body}\n{}", self.log().unwrap_or_default()))
+    }
+
     /// The value of one sample of `/metrics`, named with its labels just as it is written there.
     ///
     /// # Errors

@@ -2,9 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use lab::{Agent, Node, Result, Service, until};
-use serde_json::Value;
 
 /// Whether the agent says that it is connected, and since when, in seconds since 1970.
 fn connection(agent: &Agent<'_>, to: &str) -> Result<(bool, f64)> {
@@ -12,12 +10,10 @@ fn connection(agent: &Agent<'_>, to: &str) -> Result<(bool, f64)> {
     Ok((metric("connected")? == 1.0, metric("connection_changed_timestamp_seconds")?))
 }
 
-/// Waits until `/status` says that the bridge answers, or does not: what it says may be half a second old.
+/// Waits until `/status` says that the bridge answers, or does not.
 fn until_status_says_connected(agent: &Agent<'_>, connected: bool) -> Result {
     until("/status to tell whether the bridge answers", || {
-        let answer = agent.get("/status")?.context("the agent does not listen")?;
-        let status: Value = serde_json::from_str(&answer.body)?;
-        Ok((status["openflow"]["connected"] == connected).then_some(()))
+        Ok((agent.status()?["openflow"]["connected"] == connected).then_some(()))
     })
 }
 

@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use lab::{Agent, Browser, Node, Result, Service, until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The name of a logical port, for plain OVN that of the Pod, in the hands of somebody who means harm.
 const EVIL: &str = "<img src=x onerror=window.harmed=1><script>window.harmed=1</script>";
@@ -15,9 +15,7 @@ fn url(agent: &Agent<'_>) -> String {
 
 /// What a Pod's first port is called, by what `/status` says.
 fn name(node: &Node, agent: &Agent<'_>, pod: &str) -> Result<String> {
-    let body = agent.get("/status")?.context("the agent does not listen")?.body;
-    let status: Value = serde_json::from_str(&body)
-        .with_context(|| format!("{body}\n{}", agent.log().unwrap_or_default()))?;
+    let status = agent.status()?;
     let interface = node.pod(pod).interface().to_owned();
     let tap =
         status["taps"].as_array().into_iter().flatten().find(|tap| tap["interface"] == *interface);
