@@ -34,7 +34,7 @@ const WIPES: u32 = 3;
 const IDLE: Duration = Duration::from_secs(40);
 /// How long before, to do what came of the last change.
 const SETTLED: Duration = Duration::from_secs(8);
-/// What the agent does all the time is taken off the time for changes. It reads all flows every 5 s, or 20 s among 10,000 ports,
+/// What the agent does all the time is taken off the time for annotations. It reads all flows every 5 s, or 20 s among 10,000 ports,
 /// and all ports every 10 s; so both are watched for a multiple of this, lest there be one reading more in one of them.
 const WINDOW: Duration = Duration::from_secs(20);
 const KEY: &str = "ovn.kubernetes.io/mirror";
