@@ -15,6 +15,7 @@ use crate::{
     plot,
     results::{Results, Settings},
     scenario::Scenario,
+    stage::KERNELS,
     statistics::median,
     variant::{Variant, comparisons},
 };
@@ -35,6 +36,13 @@ for lost rates, differences in percentage points instead. *noise*: by these samp
 *All* is over all sizes or numbers of connections. A variant with `+listener` has a tcpdump on `mirror0` of each node.
 ";
 
+/// What is to be known of a kernel in user mode.
+const USER_MODE: &str = "\
+The kernel runs in user mode on one processor: its own code runs as fast as elsewhere, but each system call and each change
+of process takes microseconds more. So programs weigh more here than on a machine, and what copies add weighs less.
+
+";
+
 /// Writes report, plots and results.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result {
     results.write(&folder.join("results.json"))?;
@@ -52,18 +60,22 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
     if !results.complete {
         text += "**Incomplete: the run has not come to its end.**\n\n";
     }
-    let datapath = match results.datapath.as_str() {
-        "system" => "the kernel's datapath",
-        _ => "the userspace datapath",
+    let (datapath, target) = match results.datapath.as_str() {
+        KERNELS => ("the kernel's datapath", "bench-mirror-kernel"),
+        _ => ("the userspace datapath", "bench-mirror-userspace"),
     };
     text += &format!("{}\n\nOn {datapath}, ", results.machine.trim());
     text += &format!(
-        "with {}; {} rounds, {} s for each probe. To repeat it: `{}`.\n\n{LEGEND}",
+        "with {}; {} rounds, {} s for each probe. To repeat it: `make {target} OPTIONS='{}'`.\n\n",
         results.programs,
         settings.repeats,
         settings.seconds,
-        command(settings)
+        options(settings)
     );
+    if results.machine.contains("(UML)") {
+        text += USER_MODE;
+    }
+    text += LEGEND;
     text += &failures(results);
     let compared = comparisons(&settings.variants);
     text += &format!("\n## All scenarios\n\n{}", summary(results, &compared));
@@ -87,7 +99,7 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
 }
 
 /// The command that measures the same.
-fn command(settings: &Settings) -> String {
+fn options(settings: &Settings) -> String {
     fn list<T>(values: &[T], show: impl Fn(&T) -> String) -> String {
         values.iter().map(show).collect::<Vec<_>>().join(",")
     }
@@ -96,7 +108,7 @@ fn command(settings: &Settings) -> String {
     };
     let Settings { repeats, seconds, scenarios, sizes, variants, .. } = settings;
     format!(
-        "make bench-mirror OPTIONS='--repeats={repeats} --seconds={seconds} --scenarios={} --sizes={} --variants={}'",
+        "--repeats={repeats} --seconds={seconds} --scenarios={} --sizes={} --variants={}",
         list(scenarios, name),
         list(sizes, u32::to_string),
         list(variants, Variant::to_string)

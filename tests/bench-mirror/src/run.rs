@@ -37,7 +37,7 @@ pub(crate) fn measure(settings: Settings, folder: &Path) -> Result {
         failures: Vec::new(),
     };
     eprintln!("bringing up two nodes; what there is will be in {}", folder.display());
-    let mut stage = Stage::set()?;
+    let mut stage = Stage::set(&results.datapath)?;
     let cells = cells(&results.settings);
     let variants = results.settings.variants.clone();
     let mut progress = Progress::new(cells.len() * variants.len());
@@ -80,7 +80,7 @@ fn play_through(
         let (title, round) = (cell.scenario.title(), cell.round);
         results.failures.push(format!("{title}, {variant}, round {round}: {words}; done again"));
         drop(stage);
-        stage = Stage::set()?;
+        stage = Stage::set(&results.datapath)?;
     }
 }
 

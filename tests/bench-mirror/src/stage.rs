@@ -18,6 +18,9 @@ http {
 }
 ";
 
+/// The type of the kernel's datapath.
+pub(crate) const KERNELS: &str = "system";
+
 /// Two nodes with qperf's servers on both and in Pods b and c, and nginx in these.
 pub(crate) struct Stage {
     // In the order in which they are to end.
@@ -26,9 +29,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Brings it up.
-    pub(crate) fn set() -> Result<Self> {
+    /// Brings it up, on the datapath that `LAB_DATAPATH` says.
+    pub(crate) fn set(datapath: &str) -> Result<Self> {
         let nodes = TwoNodes::start()?;
+        if datapath == KERNELS {
+            offload(&nodes)?;
+        }
         nodes.nodes().into_iter().try_for_each(in_force::make_mirror_port)?;
         let mut servers = Vec::new();
         for (node, pod) in nodes.nodes().into_iter().zip(["b", "c"]) {
@@ -43,6 +49,23 @@ impl Stage {
     pub(crate) fn nodes(&self) -> &TwoNodes {
         &self.nodes
     }
+}
+
+/// Lets NICs cut and check segments, as a real node's do. The lab has them not do so, as tests are about single frames, and the
+/// userspace datapath takes nothing else from such NICs.
+fn offload(nodes: &TwoNodes) -> Result {
+    let on = |namespace: &Namespace, nic: &str| {
+        let features = "tx on rx on tso on gso on gro on";
+        namespace.program("ethtool").args(["-K", nic]).args(features.split(' ')).run().map(drop)
+    };
+    for node in nodes.nodes() {
+        on(node.namespace(), TwoNodes::node_interface())?;
+        for pod in node.pods() {
+            on(pod.namespace(), "eth0")?;
+            on(node.namespace(), pod.interface())?;
+        }
+    }
+    Ok(())
 }
 
 /// What the servers and clients are, with their versions.
