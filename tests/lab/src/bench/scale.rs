@@ -21,22 +21,18 @@ use super::{
     process::{Memory, Work},
     say,
 };
-use crate::{Agent, Node, Proxy, Result, proxy::Peer};
+use crate::{Agent, Node, PortName, Proxy, Result, proxy::Peer};
 
-/// Annotations that go and come back.
-const TURNS: u32 = 20;
-/// Ports that come.
-const ARRIVALS: u16 = 9;
-/// How long after a port's hooks the agent may still be at work on it: ticks come once a second.
-const AFTERMATH: Duration = Duration::from_millis(1500);
+/// How often an annotation goes and comes, and how many Pods come.
+const TURNS: u16 = 15;
+/// How long the agent is watched when something changes, and as long when nothing does. It is done with it long before, and seldom
+/// reads counters meanwhile.
+const MOMENT: Duration = Duration::from_secs(3);
 const WIPES: u32 = 3;
 /// How long the agent is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(40);
 /// How long before, to do what came of the last change.
 const SETTLED: Duration = Duration::from_secs(8);
-/// What the agent does all the time is taken off the time for annotations. It reads all flows every 5 s, or 20 s among 10,000 ports,
-/// and all ports every 10 s; so both are watched for a multiple of this, lest there be one reading more in one of them.
-const WINDOW: Duration = Duration::from_secs(20);
 const KEY: &str = "ovn.kubernetes.io/mirror";
 
 /// A column of the table.
@@ -53,9 +49,9 @@ const ROWS: [(&str, &str); 15] = [
     ("one port annotated: until its last hook", "ms"),
     ("one port annotated, or not any more: processor time", "ms"),
     ("one port annotated, or not any more: OpenFlow", "kB"),
-    ("one port added: hook for what it gets, after OVN's flow", "ms"),
-    ("one port added: processor time", "ms"),
-    ("one port added: OpenFlow", "kB"),
+    ("one Pod added: hook for what it gets, after OVN's flow", "ms"),
+    ("one Pod added: processor time", "ms"),
+    ("one Pod added: OpenFlow", "kB"),
     ("all flows deleted: until the last is back", "ms"),
     ("all flows deleted: processor time", "ms"),
     ("all flows deleted: OpenFlow", "kB"),
@@ -89,7 +85,12 @@ fn measure(ports: u16) -> Result<Vec<f64>> {
     say(&format!("bringing up a node with {ports} ports"));
     let node = Node::start_for_thousands()?;
     node.populate()?;
-    node.add_bare_ports(ports)?;
+    node.add_bare_ports(ports + TURNS)?;
+    // Those that come later are nobody's yet.
+    let nameless = |index| {
+        ["--", "clear", "Interface", &format!("bare{index}"), "external_ids"].map(str::to_owned)
+    };
+    node.vsctl((ports..ports + TURNS).flat_map(nameless))?;
     let scene = Scene {
         deliveries: delivery_table(&node)?,
         proxy: node.proxy("scale", Peer::AsItIs)?,
@@ -112,10 +113,10 @@ fn measure(ports: u16) -> Result<Vec<f64>> {
     drop(observer);
     say("annotating ports");
     figures.extend(scene.annotate(&agent)?);
-    say("adding ports");
+    say("adding Pods");
     figures.extend(scene.add(&agent, ports)?);
     say("deleting all our flows");
-    figures.extend(scene.wipe(&agent, wanted + 2 * usize::from(ARRIVALS))?);
+    figures.extend(scene.wipe(&agent, wanted + 2 * usize::from(TURNS))?);
     say("watching the agent do nothing");
     agent.await_ready()?;
     thread::sleep(SETTLED);
@@ -147,20 +148,17 @@ impl Scene {
         let port = OfPort(self.node.ofport("bare0")?.into());
         let of_port = |(_, of)| of == port;
         let mut observer = self.observe()?;
-        let pid = agent.pid()?;
         thread::sleep(SETTLED);
-        let window = Window::open(pid, &self.proxy)?;
         let mut until = Vec::new();
-        for _ in 0..TURNS {
+        let both = self.cost(agent, |_| {
             self.mark("insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
             observer.await_hooks(2, false, of_port)?;
             let annotated = Instant::now();
             self.mark("delete", &format!(r#"["set",["{KEY}"]]"#))?;
             until.push(milliseconds(observer.await_hooks(2, true, of_port)? - annotated));
-        }
-        let (busy, passed) = window.close()?;
-        let changes = f64::from(2 * TURNS);
-        Ok([median(until), milliseconds(busy) / changes, passed as f64 / 1e3 / changes])
+            Ok(())
+        })?;
+        Ok([median(until), both.busy / 2.0, both.openflow / 2.0])
     }
 
     /// Changes the first port's `external_ids`: by a bare transaction, as `ovs-vsctl` reads all rows first.
@@ -175,24 +173,54 @@ impl Scene {
         Ok(())
     }
 
-    /// One port more at a time.
-    fn add(&self, agent: &Agent<'_>, ports: u16) -> Result<[f64; 3]> {
+    /// One Pod more at a time. Its port is on the bridge already: among thousands Open vSwitch's userspace datapath stands still for
+    /// seconds for a new one, in which the agent does much else.
+    fn add(&self, agent: &Agent<'_>, first: u16) -> Result<[f64; 3]> {
         let mut observer = self.observe()?;
-        let pid = agent.pid()?;
-        let (mut delays, mut spent) = (Vec::new(), Vec::new());
-        for index in (ports..).take(ARRIVALS.into()) {
-            let window = Window::open(pid, &self.proxy)?;
-            self.node.add_bare_ports(1)?;
-            let port = OfPort(self.node.ofport(&format!("bare{index}"))?.into());
+        let mut delays = Vec::new();
+        let one = self.cost(agent, |turn| {
+            let name = format!("bare{}", first + turn);
+            let port = OfPort(self.node.ofport(&name)?.into());
+            let set = ["set", "Interface", &name].map(str::to_owned).into_iter();
+            self.node.vsctl(set.chain(PortName::kube_ovn("default", &name).columns()))?;
             delays.push(observer.await_arrival(port)?);
-            thread::sleep(AFTERMATH);
-            spent.push(window.spent()?);
+            Ok(())
+        })?;
+        Ok([median(delays), one.busy, one.openflow])
+    }
+
+    /// What a change takes that is made [`TURNS`] times, besides what the agent does all the time.
+    fn cost(&self, agent: &Agent<'_>, mut change: impl FnMut(u16) -> Result) -> Result<Cost> {
+        let pid = agent.pid()?;
+        let (mut changed, mut idle) = (Vec::new(), Vec::new());
+        for turn in 0..TURNS {
+            changed.push(self.moment(pid, || change(turn))?);
+            idle.push(self.moment(pid, || Ok(()))?);
         }
         // Into some of them falls a reading of all counters, which is known by its bytes.
-        let fewest = spent.iter().map(|(_, bytes)| *bytes).min().unwrap_or_default();
-        spent.retain(|(_, bytes)| *bytes <= 2 * fewest);
-        let busy = spent.iter().map(|(busy, _)| milliseconds(*busy)).collect();
-        Ok([median(delays), median(busy), fewest as f64 / 1e3])
+        let fewest = changed.iter().map(|moment| moment.passed).min().unwrap_or_default();
+        for moments in [&mut changed, &mut idle] {
+            moments.retain(|moment| moment.passed <= 2 * fewest);
+        }
+        let rates = idle.iter().map(|idle| idle.busy.div_duration_f64(idle.lasted));
+        let rate = median(rates.collect());
+        let busy = |moment: &Moment| milliseconds(moment.busy) - rate * milliseconds(moment.lasted);
+        Ok(Cost {
+            busy: median(changed.iter().map(busy).collect()),
+            openflow: median(changed.iter().map(|moment| moment.passed as f64 / 1e3).collect()),
+        })
+    }
+
+    /// Watches the agent for a [`MOMENT`], or for longer if the change takes longer.
+    fn moment(&self, pid: u32, change: impl FnOnce() -> Result) -> Result<Moment> {
+        let (begun, work, passed) = (Instant::now(), Work::of(pid)?, self.proxy.passed());
+        change()?;
+        thread::sleep(MOMENT.saturating_sub(begun.elapsed()));
+        Ok(Moment {
+            lasted: begun.elapsed(),
+            busy: Work::of(pid)?.since(work).busy,
+            passed: self.proxy.passed() - passed,
+        })
     }
 
     fn wipe(&self, agent: &Agent<'_>, hooks: usize) -> Result<[f64; 3]> {
@@ -212,37 +240,20 @@ impl Scene {
     }
 }
 
-/// A time in which the agent has something to do.
-struct Window<'a> {
-    pid: u32,
-    proxy: &'a Proxy,
-    begun: Instant,
-    work: Work,
+/// What the agent did in some time.
+struct Moment {
+    lasted: Duration,
+    busy: Duration,
+    /// Bytes of OpenFlow.
     passed: usize,
 }
 
-impl<'a> Window<'a> {
-    fn open(pid: u32, proxy: &'a Proxy) -> Result<Self> {
-        Ok(Self { pid, proxy, begun: Instant::now(), work: Work::of(pid)?, passed: proxy.passed() })
-    }
-
-    /// Processor time and OpenFlow bytes that the changes in this window took, besides what the agent does all the time.
-    fn close(self) -> Result<(Duration, usize)> {
-        let windows = self.begun.elapsed().div_duration_f64(WINDOW).ceil();
-        let time = WINDOW.mul_f64(windows);
-        thread::sleep(time.saturating_sub(self.begun.elapsed()));
-        let (busy, passed) = self.spent()?;
-        thread::sleep(SETTLED);
-        let idle = Self::open(self.pid, self.proxy)?;
-        thread::sleep(time);
-        let (idle, meanwhile) = idle.spent()?;
-        Ok((busy.saturating_sub(idle), passed.saturating_sub(meanwhile)))
-    }
-
-    /// What the agent has taken up to now.
-    fn spent(&self) -> Result<(Duration, usize)> {
-        Ok((Work::of(self.pid)?.since(self.work).busy, self.proxy.passed() - self.passed))
-    }
+/// What a change takes.
+struct Cost {
+    /// Processor time, in milliseconds.
+    busy: f64,
+    /// In kB.
+    openflow: f64,
 }
 
 impl Observer {
