@@ -55,6 +55,11 @@ impl PortName {
         self
     }
 
+    /// Keys and values.
+    pub(crate) fn external_ids(&self) -> &[(String, String)] {
+        &self.external_ids
+    }
+
     /// The settings of `ovs-vsctl set Interface` that add the `external_ids`.
     pub(crate) fn columns(&self) -> impl Iterator<Item = String> {
         let ids = self.external_ids.iter();

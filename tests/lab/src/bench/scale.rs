@@ -151,20 +151,20 @@ impl Scene {
         thread::sleep(SETTLED);
         let mut until = Vec::new();
         let both = self.cost(agent, |_| {
-            self.mark("insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
+            self.mark("bare0", "insert", &format!(r#"["map",[["{KEY}","false"]]]"#))?;
             observer.await_hooks(2, false, of_port)?;
             let annotated = Instant::now();
-            self.mark("delete", &format!(r#"["set",["{KEY}"]]"#))?;
+            self.mark("bare0", "delete", &format!(r#"["set",["{KEY}"]]"#))?;
             until.push(milliseconds(observer.await_hooks(2, true, of_port)? - annotated));
             Ok(())
         })?;
         Ok([median(until), both.busy / 2.0, both.openflow / 2.0])
     }
 
-    /// Changes the first port's `external_ids`: by a bare transaction, as `ovs-vsctl` reads all rows first.
-    fn mark(&self, mutator: &str, value: &str) -> Result {
+    /// Changes a port's `external_ids`: by a bare transaction, as `ovs-vsctl` reads all rows first, and has the switch look at all ports.
+    fn mark(&self, name: &str, mutator: &str, value: &str) -> Result {
         let transaction = format!(
-            r#"["Open_vSwitch",{{"op":"mutate","table":"Interface","where":[["name","==","bare0"]],"mutations":[["external_ids","{mutator}",{value}]]}}]"#
+            r#"["Open_vSwitch",{{"op":"mutate","table":"Interface","where":[["name","==","{name}"]],"mutations":[["external_ids","{mutator}",{value}]]}}]"#
         );
         let server = format!("unix:{}", self.node.run_folder().join("db.sock").display());
         let answer =
@@ -181,8 +181,9 @@ impl Scene {
         let one = self.cost(agent, |turn| {
             let name = format!("bare{}", first + turn);
             let port = OfPort(self.node.ofport(&name)?.into());
-            let set = ["set", "Interface", &name].map(str::to_owned).into_iter();
-            self.node.vsctl(set.chain(PortName::kube_ovn("default", &name).columns()))?;
+            let port_name = PortName::kube_ovn("default", &name);
+            let ids = serde_json::to_string(port_name.external_ids())?;
+            self.mark(&name, "insert", &format!(r#"["map",{ids}]"#))?;
             delays.push(observer.await_arrival(port)?);
             Ok(())
         })?;
