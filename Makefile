@@ -31,7 +31,7 @@ bench: setup ## Measure how soon, how fast and how small; takes minutes, most of
 	@assets=$$(tests/kubernetes/binaries) && export KUBEBUILDER_ASSETS=$$assets; \
 	tests/lab/sandbox "$(TARGET)/release/lab" bench --plan-and-diff "$(TARGET)/plan-and-diff.txt"
 
-bench-scale: setup ## Measure what one change costs among ten ports and among thousands; takes 25 minutes
+bench-scale: setup ## Measure what one change costs among ten ports and among thousands; takes 40 minutes
 	@cargo build --release -p ofmirror -p lab
 	@LAB_PATIENCE=10 tests/lab/sandbox "$(TARGET)/release/lab" scale
 
