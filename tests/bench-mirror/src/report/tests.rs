@@ -112,6 +112,22 @@ fn what_took_no_effect_is_told_and_does_not_count() -> Result {
 }
 
 #[test]
+fn a_report_says_where_it_was_measured_and_how_to_repeat_that() -> Result {
+    let mut results = results()?;
+    let report = render(&results, &[]);
+    assert!(report.contains("On the userspace datapath, "));
+    assert!(report.contains("`make bench-mirror-userspace OPTIONS='--repeats=2 "));
+    assert!(!report.contains("user mode"));
+    results.datapath = KERNELS.into();
+    results.machine = "1 cores (UML)".into();
+    let report = render(&results, &[]);
+    assert!(report.contains("On the kernel's datapath, "));
+    assert!(report.contains("`make bench-mirror-kernel OPTIONS='--repeats=2 "));
+    assert!(report.contains("The kernel runs in user mode"));
+    Ok(())
+}
+
+#[test]
 fn a_report_is_made_again_of_the_results_that_were_written() -> Result {
     let folder = tempfile::tempdir()?;
     let results = results()?;
