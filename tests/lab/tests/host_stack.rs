@@ -157,8 +157,7 @@ fn a_bridge_that_somebody_removes_comes_back() -> Result {
     node.namespace().ip(["link", "set", DRAIN, "name", "renamed"])?;
     let flows = node.our_flows()?;
     node.ofctl(&["del-flows"], [lab::OURS])?;
-    agent.await_ready()?;
-    assert_eq!(node.our_flows()?, flows);
+    until("all flows to be back", || Ok((node.our_flows()? == flows).then_some(())))?;
     node.namespace().ip(["link", "show", "renamed"])?;
     agent.stop()?;
     for bridge in [DRAIN, "renamed"] {
