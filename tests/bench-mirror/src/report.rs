@@ -7,7 +7,7 @@ mod tests;
 use std::{fs, path::Path};
 
 use clap::ValueEnum as _;
-use lab::Result;
+use lab::{KERNELS_DATAPATH, Result};
 use table::{Table, compared};
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     plot,
     results::{Results, Settings},
     scenario::Scenario,
-    stage::KERNELS,
     statistics::median,
     variant::{Variant, comparisons},
 };
@@ -61,7 +60,7 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
         text += "**Incomplete: the run has not come to its end.**\n\n";
     }
     let (datapath, target) = match results.datapath.as_str() {
-        KERNELS => ("the kernel's datapath", "bench-mirror-kernel"),
+        KERNELS_DATAPATH => ("the kernel's datapath", "bench-mirror-kernel"),
         _ => ("the userspace datapath", "bench-mirror-userspace"),
     };
     text += &format!("{}\n\nOn {datapath}, ", results.machine.trim());
@@ -98,7 +97,7 @@ pub(crate) fn render(results: &Results, plots: &[String]) -> String {
     text
 }
 
-/// The command that measures the same.
+/// The options that measure the same.
 fn options(settings: &Settings) -> String {
     fn list<T>(values: &[T], show: impl Fn(&T) -> String) -> String {
         values.iter().map(show).collect::<Vec<_>>().join(",")

@@ -26,18 +26,17 @@ struct Cell {
 
 /// Measures all, and writes what there is after each step: whatever ends it, the files are there.
 pub(crate) fn measure(settings: Settings, folder: &Path) -> Result {
-    let datapath = std::env::var("LAB_DATAPATH").unwrap_or_else(|_| "netdev".to_owned());
     let mut results = Results {
         machine: describe_machine()?,
         programs: stage::versions()?,
-        datapath,
+        datapath: lab::datapath(),
         settings,
         complete: false,
         samples: Vec::new(),
         failures: Vec::new(),
     };
     eprintln!("bringing up two nodes; what there is will be in {}", folder.display());
-    let mut stage = Stage::set(&results.datapath)?;
+    let mut stage = Stage::set()?;
     let cells = cells(&results.settings);
     let variants = results.settings.variants.clone();
     let mut progress = Progress::new(cells.len() * variants.len());
@@ -80,7 +79,7 @@ fn play_through(
         let (title, round) = (cell.scenario.title(), cell.round);
         results.failures.push(format!("{title}, {variant}, round {round}: {words}; done again"));
         drop(stage);
-        stage = Stage::set(&results.datapath)?;
+        stage = Stage::set()?;
     }
 }
 

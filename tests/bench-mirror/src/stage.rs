@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lab::{Daemon, Invocation, Namespace, Node, Output, Result, TwoNodes, until};
+use lab::{Daemon, Invocation, KERNELS_DATAPATH, Namespace, Node, Output, Result, TwoNodes, until};
 
 use crate::in_force;
 
@@ -18,9 +18,6 @@ http {
 }
 ";
 
-/// The type of the kernel's datapath.
-pub(crate) const KERNELS: &str = "system";
-
 /// Two nodes with qperf's servers on both and in Pods b and c, and nginx in these.
 pub(crate) struct Stage {
     // In the order in which they are to end.
@@ -29,10 +26,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Brings it up, on the datapath that `LAB_DATAPATH` says.
-    pub(crate) fn set(datapath: &str) -> Result<Self> {
+    /// Brings it up.
+    pub(crate) fn set() -> Result<Self> {
         let nodes = TwoNodes::start()?;
-        if datapath == KERNELS {
+        if lab::datapath() == KERNELS_DATAPATH {
             offload(&nodes)?;
         }
         nodes.nodes().into_iter().try_for_each(in_force::make_mirror_port)?;
@@ -54,15 +51,11 @@ impl Stage {
 /// Lets NICs cut and check segments, as a real node's do. The lab has them not do so, as tests are about single frames, and the
 /// userspace datapath takes nothing else from such NICs.
 fn offload(nodes: &TwoNodes) -> Result {
-    let on = |namespace: &Namespace, nic: &str| {
-        let features = "tx on rx on tso on gso on gro on";
-        namespace.program("ethtool").args(["-K", nic]).args(features.split(' ')).run().map(drop)
-    };
     for node in nodes.nodes() {
-        on(node.namespace(), TwoNodes::node_interface())?;
+        node.namespace().offload(TwoNodes::node_interface(), true)?;
         for pod in node.pods() {
-            on(pod.namespace(), "eth0")?;
-            on(node.namespace(), pod.interface())?;
+            pod.namespace().offload("eth0", true)?;
+            node.namespace().offload(pod.interface(), true)?;
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ pub use load::Load;
 pub use mac::Mac;
 pub use namespace::Namespace;
 pub use naming::PortName;
-pub use node::Node;
+pub use node::{KERNELS_DATAPATH, Node, datapath};
 pub use packet_socket::packet_socket;
 pub use pod::{Pod, PodSpec};
 pub use prometheus::{Haste, Prometheus, deployed};

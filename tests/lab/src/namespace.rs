@@ -61,6 +61,17 @@ impl Namespace {
         Ok(())
     }
 
+    /// Has a NIC in here check, cut and merge segments, or leave that to others.
+    ///
+    /// # Errors
+    /// There is no such NIC, or it can't.
+    pub fn offload(&self, nic: &str, on: bool) -> Result {
+        let state = if on { "on" } else { "off" };
+        let features = ["tx", "rx", "tso", "gso", "gro"].iter().flat_map(|of| [*of, state]);
+        self.program("ethtool").args(["-K", nic]).args(features).run()?;
+        Ok(())
+    }
+
     /// Runs `work` on a thread that lives in this namespace; sockets that it makes stay there and may be taken out.
     ///
     /// # Errors

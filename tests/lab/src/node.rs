@@ -23,11 +23,18 @@ use crate::{
     topology, until,
 };
 
-/// The type of the datapath, unless `LAB_DATAPATH` says otherwise: `system` is the kernel's, where it has one.
-const USERSPACE: &str = "netdev";
+/// The type of the userspace datapath.
+const USERSPACE_DATAPATH: &str = "netdev";
+/// The type of the kernel's datapath, where it has one.
+pub const KERNELS_DATAPATH: &str = "system";
 
 /// Tells apart the nodes of one test process.
 static NEXT_NODE: AtomicU32 = AtomicU32::new(1);
+
+/// The type of the nodes' datapath: the userspace one, unless `LAB_DATAPATH` says otherwise.
+pub fn datapath() -> String {
+    env::var("LAB_DATAPATH").unwrap_or_else(|_| USERSPACE_DATAPATH.to_owned())
+}
 
 /// A node with OVN, Open vSwitch, and Pods; it goes when dropped.
 #[derive(Debug)]
@@ -160,7 +167,7 @@ impl Node {
             "external_ids:ovn-encap-type=geneve".into(),
             "external_ids:ovn-encap-ip=127.0.0.1".into(),
         ])?;
-        let datapath = env::var("LAB_DATAPATH").unwrap_or_else(|_| USERSPACE.to_owned());
+        let datapath = datapath();
         self.vsctl(
             format!(
                 "--no-wait add-br br-int -- \

@@ -161,9 +161,8 @@ impl Node {
             "net.ipv6.conf.eth0.mldv2_unsolicited_report_interval=1",
         ])?;
         // What leaves with an unfinished checksum, or merged from several segments, is not what is on the wire.
-        let off = "tx off rx off tso off gso off gro off";
-        pod.program("ethtool").args(["-K", "eth0"]).args(off.split(' ')).run()?;
-        self.namespace().program("ethtool").args(["-K", interface]).args(off.split(' ')).run()?;
+        pod.namespace.offload("eth0", false)?;
+        self.namespace().offload(interface, false)?;
         let Switch { gateway4, gateway6, .. } = pod.switch;
         pod.namespace.ip_batch(&format!(
             "link set eth0 address {mac} up\n\

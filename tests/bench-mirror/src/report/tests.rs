@@ -118,7 +118,7 @@ fn a_report_says_where_it_was_measured_and_how_to_repeat_that() -> Result {
     assert!(report.contains("On the userspace datapath, "));
     assert!(report.contains("`make bench-mirror-userspace OPTIONS='--repeats=2 "));
     assert!(!report.contains("user mode"));
-    results.datapath = KERNELS.into();
+    results.datapath = KERNELS_DATAPATH.into();
     results.machine = "1 cores (UML)".into();
     let report = render(&results, &[]);
     assert!(report.contains("On the kernel's datapath, "));

@@ -120,11 +120,9 @@ fn measure(ports: u16) -> Result<Vec<f64>> {
     say("watching the agent do nothing");
     agent.await_ready()?;
     thread::sleep(SETTLED);
-    let (work, passed) = (Work::of(pid)?, scene.proxy.passed());
-    thread::sleep(IDLE);
-    let busy = Work::of(pid)?.since(work).busy;
-    figures.push(100.0 * busy.as_secs_f64() / IDLE.as_secs_f64());
-    figures.push((scene.proxy.passed() - passed) as f64 / 1e3 / IDLE.as_secs_f64());
+    let idle = scene.moment(pid, IDLE, || Ok(()))?;
+    figures.push(100.0 * idle.use_of_core());
+    figures.push(idle.kilobytes() / idle.lasted.as_secs_f64());
     figures.push(Memory::of(pid)?.resident);
     agent.stop()?;
     Ok(figures)
@@ -195,28 +193,27 @@ impl Scene {
         let pid = agent.pid()?;
         let (mut changed, mut idle) = (Vec::new(), Vec::new());
         for turn in 0..TURNS {
-            changed.push(self.moment(pid, || change(turn))?);
-            idle.push(self.moment(pid, || Ok(()))?);
+            changed.push(self.moment(pid, MOMENT, || change(turn))?);
+            idle.push(self.moment(pid, MOMENT, || Ok(()))?);
         }
         // Into some of them falls a reading of all counters, which is known by its bytes.
         let fewest = changed.iter().map(|moment| moment.passed).min().unwrap_or_default();
         for moments in [&mut changed, &mut idle] {
             moments.retain(|moment| moment.passed <= 2 * fewest);
         }
-        let rates = idle.iter().map(|idle| idle.busy.div_duration_f64(idle.lasted));
-        let rate = median(rates.collect());
+        let rate = median(idle.iter().map(Moment::use_of_core).collect());
         let busy = |moment: &Moment| milliseconds(moment.busy) - rate * milliseconds(moment.lasted);
         Ok(Cost {
             busy: median(changed.iter().map(busy).collect()),
-            openflow: median(changed.iter().map(|moment| moment.passed as f64 / 1e3).collect()),
+            openflow: median(changed.iter().map(Moment::kilobytes).collect()),
         })
     }
 
-    /// Watches the agent for a [`MOMENT`], or for longer if the change takes longer.
-    fn moment(&self, pid: u32, change: impl FnOnce() -> Result) -> Result<Moment> {
+    /// Watches the agent for so long, or for longer if the change takes longer.
+    fn moment(&self, pid: u32, time: Duration, change: impl FnOnce() -> Result) -> Result<Moment> {
         let (begun, work, passed) = (Instant::now(), Work::of(pid)?, self.proxy.passed());
         change()?;
-        thread::sleep(MOMENT.saturating_sub(begun.elapsed()));
+        thread::sleep(time.saturating_sub(begun.elapsed()));
         Ok(Moment {
             lasted: begun.elapsed(),
             busy: Work::of(pid)?.since(work).busy,
@@ -230,12 +227,14 @@ impl Scene {
         for _ in 0..WIPES {
             agent.await_ready()?;
             let mut observer = self.observe()?;
-            let (work, before) = (Work::of(pid)?, self.proxy.passed());
-            self.node.ofctl(&["del-flows"], [crate::OURS])?;
-            let (gone, back) = observer.await_return(hooks)?;
-            times.push(milliseconds(back - gone));
-            busy.push(milliseconds(Work::of(pid)?.since(work).busy));
-            passed.push((self.proxy.passed() - before) as f64 / 1e3);
+            let wipe = self.moment(pid, Duration::ZERO, || {
+                self.node.ofctl(&["del-flows"], [crate::OURS])?;
+                let (gone, back) = observer.await_return(hooks)?;
+                times.push(milliseconds(back - gone));
+                Ok(())
+            })?;
+            busy.push(milliseconds(wipe.busy));
+            passed.push(wipe.kilobytes());
         }
         Ok([median(times), median(busy), median(passed)])
     }
@@ -247,6 +246,17 @@ struct Moment {
     busy: Duration,
     /// Bytes of OpenFlow.
     passed: usize,
+}
+
+impl Moment {
+    /// Share of one core.
+    fn use_of_core(&self) -> f64 {
+        self.busy.div_duration_f64(self.lasted)
+    }
+
+    fn kilobytes(&self) -> f64 {
+        self.passed as f64 / 1e3
+    }
 }
 
 /// What a change takes.

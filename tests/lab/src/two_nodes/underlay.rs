@@ -1,9 +1,7 @@
 //! The wire between the nodes, and the tunnel over it.
 
-use std::env;
-
 use super::NODE_IPS;
-use crate::{Node, Result};
+use crate::{KERNELS_DATAPATH, Node, Result, datapath};
 
 /// The NIC of each node.
 const NIC: &str = "phy0";
@@ -18,8 +16,7 @@ pub(super) fn connect([first, second]: [&Node; 2]) -> Result {
         .ip_batch(&format!("link add {NIC} type veth peer name {NIC} netns {peer}\n"))?;
     for (node, ip) in [first, second].into_iter().zip(NODE_IPS) {
         // Open vSwitch reads single frames from a wire, with checksums.
-        let off = "tx off rx off tso off gso off gro off";
-        node.namespace().program("ethtool").args(["-K", NIC]).args(off.split(' ')).run()?;
+        node.namespace().offload(NIC, false)?;
         node.quiet(NIC)?;
         node.namespace().ip(["link", "set", NIC, "up"])?;
         bridge(node)?;
@@ -33,7 +30,7 @@ pub(super) fn connect([first, second]: [&Node; 2]) -> Result {
 
 /// The interface that has a node's address. The userspace datapath only tunnels over its own ports.
 pub(super) fn device() -> &'static str {
-    if env::var("LAB_DATAPATH").is_ok_and(|kind| kind == "system") { NIC } else { BRIDGE }
+    if datapath() == KERNELS_DATAPATH { NIC } else { BRIDGE }
 }
 
 /// Puts the NIC on a bridge of its own, where that is to have the address.
