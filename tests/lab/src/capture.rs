@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     net::UdpSocket,
     path::PathBuf,
@@ -145,13 +146,13 @@ impl Capture<'_> {
         copies
     }
 
-    /// How many frames were captured so far that a Pod received.
+    /// The frames captured so far that a Pod received.
     ///
     /// # Errors
     /// The Pod is not watched, or its capture file cannot be read.
-    pub fn received(&self, pod: &str) -> Result<usize> {
+    pub fn received(&self, pod: &str) -> Result<Vec<Frame>> {
         let wire = self.wires.iter().find(|wire| wire.pod.name() == pod);
-        Ok(wire.with_context(|| format!("{pod} is not watched"))?.received.frames()?.len())
+        wire.with_context(|| format!("{pod} is not watched"))?.received.frames()
     }
 
     /// Ends the captures.
@@ -245,7 +246,13 @@ impl Sniffer {
 
     /// Ends the capture and makes sure that nothing was lost.
     fn stop(&mut self) -> Result<Vec<Frame>> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
+        let pid = self.child.id();
+        // A tcpdump that is told to end leaves what it has not read. It sleeps only when it has read everything.
+        until(&format!("the capture {} to be written", self.file.display()), || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            Ok(stat.contains("(tcpdump) S ").then_some(()))
+        })?;
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT)?;
         let mut said = String::new();
         self.stderr.read_to_string(&mut said)?;
         self.child.wait()?;

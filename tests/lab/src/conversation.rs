@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
 };
 
 use anyhow::{Context as _, ensure};
@@ -51,6 +51,18 @@ impl Conversation {
             ensure!(answer == line.as_bytes(), "something else came back for {line}");
         }
         self.lines += lines;
+        Ok(())
+    }
+
+    /// Ends the connection and hears that the other side does. The last acknowledgement is under way then.
+    ///
+    /// # Errors
+    /// The other side is silent for half a minute, or says more.
+    pub fn end(mut self) -> Result {
+        self.stream.shutdown(Shutdown::Write)?;
+        let mut more = Vec::new();
+        self.stream.read_to_end(&mut more).context("the other side does not end")?;
+        ensure!(more.is_empty(), "{} bytes came back that nobody said", more.len());
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Node {
         let _listening = pods.iter().map(Pod::keep_silent).collect::<Result<Vec<_>>>()?;
         let capture = self.watch_wires(&names)?;
         for (number, line) in self.script().into_iter().enumerate() {
-            let heard = |pod: &Pod| capture.received(pod.name());
+            let heard = |pod: &Pod| Ok(capture.received(pod.name())?.len());
             let before = line.reaches.iter().map(heard).collect::<Result<Vec<_>>>()?;
             line.from.inject(&line.frame)?;
             for (pod, before) in line.reaches.iter().zip(before) {

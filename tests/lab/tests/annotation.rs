@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 
 use lab::{Agent, Frame, Node, Proto, Recording, Result, line_of, until};
 
+/// Flags of TCP, RFC 9293, 3.1.
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+
 /// Waits until this many flows of ours are wanted, and in the switch.
 fn await_flows(node: &Node, agent: &Agent<'_>, flows: usize) -> Result {
     until(&format!("{flows} flows"), || {
@@ -90,7 +95,12 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
     let gone = conversation.lines();
     conversation.say(50)?;
     let last = conversation.lines();
-    drop(conversation);
+    conversation.end()?;
+    // b is the last to receive something: the acknowledgement of its own end.
+    until("the end of the connection to be past", || {
+        let received = capture.received("b")?;
+        Ok(tcp(&received).skip_while(|frame| frame[47] & FIN == 0).nth(1).map(|_| ()))
+    })?;
     let recording = capture.finish()?;
 
     assert_whole(&recording, last);
@@ -112,8 +122,6 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
 
 /// The conversation was one connection, in which each frame arrived once.
 fn assert_whole(recording: &Recording, said: u32) {
-    const SYN: u8 = 2;
-    const RST: u8 = 4;
     let [a, b] = ["a", "b"].map(|name| &recording.pods[name]);
     let with = |frames: &[Frame], flag| {
         tcp(frames)
