@@ -3,7 +3,7 @@
 use std::{fmt::Display, future::pending, time::Duration};
 
 use flows::{model::Cookie, ofp::FlowMod};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::Agent;
@@ -15,8 +15,8 @@ use crate::{
     switch::Tag,
 };
 
-/// How long taking everything away may take, each for flows, bridge and port.
-const FAREWELL: Duration = Duration::from_millis(400);
+/// How long taking each of flows, bridge and port away may take, and what those before it have left of theirs.
+const STEP: Duration = Duration::from_millis(600);
 
 impl Agent {
     pub(super) async fn say_farewell(&mut self) {
@@ -25,12 +25,13 @@ impl Agent {
             info!("stopping; flows and mirror port stay as they are, as asked");
             return;
         }
-        if in_time("the switch", "our flows", self.remove_flows()).await {
+        let start = Instant::now();
+        if by(start + STEP, "the switch", "our flows", self.remove_flows()).await {
             info!("our flows are gone");
         }
         let bridge = "the bridge that keeps copies from the host";
-        in_time("the kernel", bridge, nic::leave_to_host(&self.settings.nic)).await;
-        in_time("OVSDB", "the mirror port", self.remove_port()).await;
+        by(start + 2 * STEP, "the kernel", bridge, nic::leave_to_host(&self.settings.nic)).await;
+        by(start + 3 * STEP, "OVSDB", "the mirror port", self.remove_port()).await;
     }
 
     async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
@@ -74,12 +75,13 @@ impl Agent {
 }
 
 /// Takes something away, and tells if it may be left; returns whether it is gone.
-async fn in_time<E: Display>(
+async fn by<E: Display>(
+    deadline: Instant,
     who: &str,
     what: &str,
     removal: impl Future<Output = Result<(), E>>,
 ) -> bool {
-    match timeout(FAREWELL, removal).await {
+    match timeout_at(deadline, removal).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => warn!(%error, "{what} may be left"),
         Err(_) => warn!("no answer from {who} in time; {what} may be left"),

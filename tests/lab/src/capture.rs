@@ -146,13 +146,14 @@ impl Capture<'_> {
         copies
     }
 
-    /// The frames captured so far that a Pod received.
+    /// The frames of a Pod that were captured so far.
     ///
     /// # Errors
-    /// The Pod is not watched, or its capture file cannot be read.
-    pub fn received(&self, pod: &str) -> Result<Vec<Frame>> {
+    /// The Pod is not watched, or its capture files cannot be read.
+    pub fn so_far(&self, pod: &str) -> Result<PodFrames> {
         let wire = self.wires.iter().find(|wire| wire.pod.name() == pod);
-        wire.with_context(|| format!("{pod} is not watched"))?.received.frames()
+        let wire = wire.with_context(|| format!("{pod} is not watched"))?;
+        Ok(wire.frames(wire.sent.frames()?, wire.received.frames()?))
     }
 
     /// Ends the captures.
@@ -168,8 +169,7 @@ impl Capture<'_> {
         let mut pods = BTreeMap::new();
         for wire in &mut self.wires {
             let (sent, received) = (wire.sent.stop()?, wire.received.stop()?);
-            let switch = wire.pod.switch().name.to_owned();
-            pods.insert(wire.pod.name().to_owned(), PodFrames { switch, sent, received });
+            pods.insert(wire.pod.name().to_owned(), wire.frames(sent, received));
         }
         self.node.alive()?;
         let window = Duration::ZERO..=Duration::MAX;
@@ -212,6 +212,12 @@ impl Capture<'_> {
         pods.chain(&recording.mirror)
             .filter(move |frame| texts.iter().any(|text| frame.bytes.ends_with(text.as_bytes())))
             .map(|frame| frame.at)
+    }
+}
+
+impl Wire {
+    fn frames(&self, sent: Vec<Frame>, received: Vec<Frame>) -> PodFrames {
+        PodFrames { switch: self.pod.switch().name.to_owned(), sent, received }
     }
 }
 

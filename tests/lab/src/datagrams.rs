@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{Pod, Result, services::SILENCE};
+use crate::{
+    Pod, Result,
+    services::{SILENCE, free},
+};
 
-/// Pause between two datagrams.
-const PACE: Duration = Duration::from_micros(500);
+/// Pause between two datagrams. A busy ovs-vswitchd may stand still for half a second: of these, sockets hold as many as that.
+const PACE: Duration = Duration::from_millis(2);
 /// The last datagram: a number that no other has.
 const END: u32 = u32::MAX;
 
@@ -39,7 +42,7 @@ impl Pod {
         port: u16,
         work: impl FnOnce() -> Result,
     ) -> Result<Arrivals> {
-        let receiver = to.namespace().inside(|| Ok(UdpSocket::bind(("::", port))?))?;
+        let receiver = to.namespace().inside(|| free(|| UdpSocket::bind(("::", port))))?;
         receiver.set_read_timeout(Some(SILENCE))?;
         let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let sender = self.namespace().inside(|| Ok(UdpSocket::bind((any, 0))?))?;

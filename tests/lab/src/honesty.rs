@@ -142,7 +142,7 @@ impl Witness<'_> {
         ensure!(health.status == 200, "/healthz says {health:?}");
         let away = self.away.load(Ordering::SeqCst);
         let (change, before) = (self.agent.changes()?, self.agent.readiness()?);
-        let unhooked = self.node.unhooked().ok();
+        let unhooked = self.node.unhooked_at_once().ok();
         let (after, changed) = (self.agent.readiness()?, self.agent.changes()?);
         let away = away && self.away.load(Ordering::SeqCst);
         let unready = [&before, &after].into_iter().filter(|answer| answer.status != 200);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 
-use crate::{Agent, MIRROR, Node, Result, until};
+use crate::{Agent, EVERYONE, MIRROR, Node, Result, switch::timeout, until};
 
 /// The upper half of the cookies of all flows of the agent's: "ofmr" in ASCII.
 const TAG: u64 = 0x6f66_6d72 << 32;
@@ -18,9 +18,12 @@ const REWRITTEN_FLOWS: usize = 4;
 /// ... or keeps out what comes in by the mirror port.
 const GUARD: u64 = 4 << 28;
 
+/// How many flows the agent has when it mirrors all Pods: two a Pod, those for rewritten frames, and the guard.
+pub const HOOKS: usize = 2 * EVERYONE.len() + REWRITTEN_FLOWS + 1;
+
 /// ovs-vswitchd accepts OpenFlow connections but answers nothing while ovsdb-server is away (`bridge_run()` in
 /// vswitchd/bridge.c returns before it runs its bridges).
-const PATIENCE: &str = "--timeout=1";
+const AT_ONCE: &str = "--timeout=1";
 
 /// A flow of the agent's.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,9 +57,18 @@ impl Node {
     /// # Errors
     /// The switch does not answer.
     pub fn unhooked(&self) -> Result<Vec<String>> {
-        let ports = self.switch_ports()?;
+        self.unhooked_within(&timeout())
+    }
+
+    /// As [`Self::unhooked`], of a switch that answers within a second.
+    pub(crate) fn unhooked_at_once(&self) -> Result<Vec<String>> {
+        self.unhooked_within(AT_ONCE)
+    }
+
+    fn unhooked_within(&self, timeout: &str) -> Result<Vec<String>> {
+        let ports = self.switch_ports(timeout)?;
         // With counters, as without them table 0 is not named.
-        let text = self.ofctl(&[PATIENCE, "--no-names", "dump-flows"], [])?;
+        let text = self.ofctl(&[timeout, "--no-names", "dump-flows"], [])?;
         let flows: Vec<_> = text.lines().filter(|line| line.contains("actions=")).collect();
         let count = |cookie: u64, table: &str| {
             let words = [format!("cookie={:#x},", TAG | cookie), table.to_owned()];
@@ -97,7 +109,7 @@ impl Node {
             let cookie = format!("cookie={:#x},", TAG | FROM_POD | u64::from(port));
             hooks.iter().any(|hook| hook.flow.starts_with(&cookie))
         };
-        let ports = self.switch_ports()?.into_iter();
+        let ports = self.switch_ports(&timeout())?.into_iter();
         Ok(ports.filter(|(_, port)| is_hooked(*port)).map(|(name, _)| name).collect())
     }
 
@@ -119,9 +131,9 @@ impl Node {
     }
 
     /// The switch's ports by name, asked without OVSDB.
-    fn switch_ports(&self) -> Result<BTreeMap<String, u16>> {
+    fn switch_ports(&self, timeout: &str) -> Result<BTreeMap<String, u16>> {
         // ` 3(a_h): addr:...`
-        let text = self.ofctl(&[PATIENCE, "dump-ports-desc"], [])?;
+        let text = self.ofctl(&[timeout, "dump-ports-desc"], [])?;
         let ports = text.lines().filter_map(|line| {
             let (number, rest) = line.trim().split_once('(')?;
             let (name, _) = rest.split_once("):")?;

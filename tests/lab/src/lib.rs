@@ -69,7 +69,7 @@ pub use demo::demo;
 pub use estate::ensure_same;
 pub use frames::{Difference, Frame, PodFrames, Recording};
 pub use honesty::Witness;
-pub use hooks::Hook;
+pub use hooks::{HOOKS, Hook};
 pub use load::Load;
 pub use mac::Mac;
 pub use namespace::Namespace;
@@ -83,7 +83,7 @@ pub use record::record;
 pub use script::surplus;
 pub use services::{Echo, Proto};
 pub use standing::Standing;
-pub use topology::{SWITCHES, Switch, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6};
+pub use topology::{EVERYONE, SWITCHES, Switch, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6};
 pub use two_nodes::{NODE_IPS, NODE_PORT_OF_B, NODE_PORT_OF_C, SERVICE_PORTS, TwoNodes};
 pub use wait::until;
 

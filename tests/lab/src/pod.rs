@@ -152,13 +152,14 @@ impl Node {
             "link add {interface} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {inside}\n"
         ))?;
         self.quiet(interface)?;
-        // No autoconfiguration: addresses and routes are given, and the wire is silent until a test speaks. That it listens to groups
-        // a Pod tells twice, the second time up to a second later, unless told otherwise (in milliseconds).
+        // No autoconfiguration: addresses and routes are given, and the wire is silent until a test speaks. That it joins or
+        // leaves groups a Pod tells twice, the second time up to a second later, unless told otherwise (in milliseconds).
         pod.namespace.sysctl([
             "net.ipv6.conf.eth0.accept_ra=0",
             "net.ipv6.conf.eth0.accept_dad=0",
             "net.ipv6.conf.eth0.router_solicitations=0",
             "net.ipv6.conf.eth0.mldv2_unsolicited_report_interval=1",
+            "net.ipv4.conf.eth0.igmpv3_unsolicited_report_interval=1",
         ])?;
         // What leaves with an unfinished checksum, or merged from several segments, is not what is on the wire.
         pod.namespace.offload("eth0", false)?;

@@ -12,7 +12,8 @@ use etherparse::{
 };
 
 use crate::{
-    Mac, Node, Pod, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
+    EVERYONE, Mac, Node, Pod, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
+    services::free,
     topology::{NOBODY, REJECTED_PORT},
     until,
 };
@@ -54,7 +55,10 @@ impl Node {
         let _listening = pods.iter().map(Pod::keep_silent).collect::<Result<Vec<_>>>()?;
         let capture = self.watch_wires(&names)?;
         for (number, line) in self.script().into_iter().enumerate() {
-            let heard = |pod: &Pod| Ok(capture.received(pod.name())?.len());
+            let heard = |pod: &Pod| {
+                let frames = capture.so_far(pod.name())?.received;
+                Ok(frames.iter().filter(|frame| !is_membership(&frame.bytes)).count())
+            };
             let before = line.reaches.iter().map(heard).collect::<Result<Vec<_>>>()?;
             line.from.inject(&line.frame)?;
             for (pod, before) in line.reaches.iter().zip(before) {
@@ -89,7 +93,7 @@ impl Node {
     }
 
     fn script(&self) -> Vec<Line> {
-        let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| self.pod(name));
+        let [a, b, c, d, e] = EVERYONE.map(|name| self.pod(name));
         let [sw1, _] = &SWITCHES;
         let mut script = Vec::new();
         let mut add = |from: &Pod, frame: Vec<u8>, reaches: &[&Pod]| {
@@ -143,7 +147,7 @@ impl Node {
         }
         // Whatever a Pod sent before this has passed when this arrives.
         for (from, others) in
-            [(&a, [&b, &e].as_slice()), (&b, &[&a]), (&c, &[&d]), (&d, &[&c]), (&e, &[&a])]
+            [(&a, [&b, &e].as_slice()), (&b, &[&a, &e]), (&c, &[&d]), (&d, &[&c]), (&e, &[&a, &b])]
         {
             add(from, other_protocol(from, BROADCAST), others);
         }
@@ -156,7 +160,7 @@ impl Pod {
     /// complaint about a DHCP offer, some time.
     fn keep_silent(&self) -> Result<[UdpSocket; 3]> {
         self.namespace().inside(|| {
-            let listen = |port| UdpSocket::bind(("::", port));
+            let listen = |port| free(|| UdpSocket::bind(("::", port)));
             Ok([listen(SILENT_PORT)?, listen(VIP_UDP_PORT)?, listen(DHCP_CLIENT_PORT)?])
         })
     }

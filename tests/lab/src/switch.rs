@@ -37,7 +37,7 @@ pub(crate) fn schema(name: &str) -> PathBuf {
 }
 
 /// The option by which a tool gives up like everything else in the lab.
-fn timeout() -> String {
+pub(crate) fn timeout() -> String {
     format!("--timeout={}", patience().as_secs())
 }
 

@@ -17,6 +17,8 @@ pub struct Switch {
     pub gateway_mac: Mac,
 }
 
+/// The Pods of a node that [`Node::start`] gives.
+pub const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// The switches: `sw1` with Pods a, b and e, `sw2` with c and d.
 pub const SWITCHES: [Switch; 2] = [
     Switch {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::{
-    Capture, Node, Pod, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
+    Capture, EVERYONE, Node, Pod, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP_UDP_PORT, VIP4, VIP6,
     services::free,
     topology::{NOBODY, REJECTED_PORT},
 };
@@ -141,7 +141,7 @@ impl Node {
     /// # Panics
     /// A frame has too few or too many copies.
     pub fn assert_copies_are_exact(&self) -> Result {
-        let capture = self.capture(&["a", "b", "c", "d", "e"])?;
+        let capture = self.capture(&EVERYONE)?;
         self.say_everything()?;
         capture.finish()?.assert_exact();
         Ok(())
@@ -154,7 +154,7 @@ impl Node {
     /// # Errors
     /// The first thing that does not.
     pub fn say_everything(&self) -> Result {
-        let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| self.pod(name));
+        let [a, b, c, d, e] = EVERYONE.map(|name| self.pod(name));
         for pod in [&a, &b, &c, &d, &e] {
             pod.forget_neighbours()?;
         }

@@ -20,7 +20,7 @@ mod underlay;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{Node, Pod, PodSpec, Result, SWITCHES};
+use crate::{Node, Pod, PodSpec, Result, SWITCHES, until};
 
 pub use network::SERVICE_PORTS;
 
@@ -63,6 +63,12 @@ impl TwoNodes {
         let [b, c] = [nodes.first.pod("b"), nodes.second.pod("c")];
         node_port::open(&nodes.second, NODE_IPS[1], &[(NODE_PORT_OF_B, &b), (NODE_PORT_OF_C, &c)])?;
         nodes.first.sync()?;
+        // The userspace datapath drops what goes into a tunnel to a neighbour that it does not know yet.
+        let (a, target) = (nodes.pod("a"), c.ip4().to_string());
+        until("Pod a to reach Pod c", || {
+            nodes.nodes().into_iter().try_for_each(Node::alive)?;
+            Ok(a.program("ping").args(["-q", "-c", "1", "-W", "1", &target]).run().ok())
+        })?;
         Ok(nodes)
     }
 

@@ -3,11 +3,8 @@
 
 use std::time::Instant;
 
-use lab::{Agent, Hook, MIRROR, Node, Result, Service, until};
+use lab::{Agent, EVERYONE, HOOKS, Hook, MIRROR, Node, Result, Service, until};
 
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Two flows a Pod, four for frames that are rewritten, and the guard.
-const HOOKS: usize = 2 * EVERYONE.len() + 4 + 1;
 const ALL: &[&str] = &["--enable-mirror"];
 
 fn is_on_bridge(node: &Node) -> Result<bool> {

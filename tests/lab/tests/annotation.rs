@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lab::{Agent, Frame, Node, Proto, Recording, Result, line_of, until};
 
-/// Flags of TCP, RFC 9293, 3.1.
+/// Flags of TCP (RFC 9293, section 3.1).
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -83,6 +83,7 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
         Ok((!capture.copies()?.is_empty()).then_some(()))
     })?;
     await_flows(&node, &agent, ONE_POD)?;
+    node.appctl(["revalidator/wait"])?;
     let begin = conversation.lines();
     conversation.say(200)?;
     let end = conversation.lines();
@@ -96,10 +97,17 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
     conversation.say(50)?;
     let last = conversation.lines();
     conversation.end()?;
-    // b is the last to receive something: the acknowledgement of its own end.
     until("the end of the connection to be past", || {
-        let received = capture.received("b")?;
-        Ok(tcp(&received).skip_while(|frame| frame[47] & FIN == 0).nth(1).map(|_| ()))
+        let [a, b] = [capture.so_far("a")?, capture.so_far("b")?];
+        let agree = tcp(&a.sent).eq(tcp(&b.received)) && tcp(&b.sent).eq(tcp(&a.received));
+        // The last frame is a's acknowledgement of b's end.
+        let ends = tcp(&b.sent).filter(|frame| frame[47] & FIN != 0);
+        let acknowledgements: BTreeSet<_> =
+            tcp(&b.received).map(|frame| number(frame, 42)).collect();
+        let heard = ends
+            .map(|end| number(end, 38).wrapping_add(1))
+            .any(|next| acknowledgements.contains(&next));
+        Ok((agree && heard).then_some(()))
     })?;
     let recording = capture.finish()?;
 
@@ -140,6 +148,11 @@ fn assert_whole(recording: &Recording, said: u32) {
 fn tcp(frames: &[Frame]) -> impl Iterator<Item = &[u8]> {
     let frames = frames.iter().map(|frame| frame.bytes.as_slice());
     frames.filter(|bytes| bytes[12..14] == [0x08, 0x00] && bytes[23] == 6)
+}
+
+/// Sequence numbers of TCP are at 38 in an Ethernet frame without options of IPv4, acknowledgement numbers at 42.
+fn number(frame: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"))
 }
 
 fn lines(frames: &[Frame]) -> BTreeSet<u32> {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use lab::{MIRROR, Node, PodSpec, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP4, VIP6, surplus};
-
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
+use lab::{
+    EVERYONE, MIRROR, Node, PodSpec, Proto, Result, SWITCHES, VIP_TCP_PORT, VIP4, VIP6, surplus,
+};
 
 #[test]
 fn every_distinct_frame_of_every_pod_is_copied_exactly_once() -> Result {
@@ -142,9 +142,10 @@ fn the_mirror_port_grows_with_the_longest_frames_of_pods() -> Result {
     let [f, g] = node.add_pods(&[jumbo("f", 21), jumbo("g", 22)])?.try_into().expect("two Pods");
     lab::until("the mirror port's MTU", || {
         let link = node.namespace().ip(["link", "show", MIRROR])?;
-        Ok((link.contains("mtu 9000 ") && agent.is_ready()?).then_some(()))
+        let grown = link.contains("mtu 9000 ") && node.unhooked()?.is_empty();
+        Ok((grown && agent.is_ready()?).then_some(()))
     })?;
-    let capture = node.capture(&["f", "g"])?;
+    let capture = node.capture(&[&EVERYONE[..], &["f", "g"]].concat())?;
     let _server = g.serve(Proto::Udp, 8081)?;
     for (ip, headers) in g.ips().into_iter().zip([28, 48]) {
         f.exchange_datagram(ip, 8081, 9000 - headers)?;

@@ -3,10 +3,8 @@
 
 mod stand_in;
 
-use lab::{Difference, Node, Result};
+use lab::{Difference, EVERYONE, Node, Result};
 use stand_in::Variant;
-
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// All traffic that the lab knows must be copied exactly.
 fn assert_exact_copies_of(mirrored: &[&str]) -> Result {

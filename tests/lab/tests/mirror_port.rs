@@ -1,8 +1,6 @@
 //! The port that gets the copies: made or attached, quiet, restored, refused where the node needs the NIC.
 
-use lab::{Agent, MIRROR, Node, Peer, Result, until};
-
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
+use lab::{Agent, EVERYONE, MIRROR, Node, Peer, Result, until};
 
 fn assert_copies_are_exact(node: &Node, nic: &str) -> Result {
     let capture = node.capture_at(nic, &EVERYONE)?;

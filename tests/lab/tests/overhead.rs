@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use lab::{Agent, Node, Result, Service, until};
+use lab::{Agent, HOOKS, Node, Result, Service, until};
 
 const MAIN: &str = "ofmirror_datapath_cpu_seconds_total{component=\"main\"}";
 const SWITCHED: [&str; 2] = ["ofmirror_switched_packets_total", "ofmirror_switched_bytes_total"];
@@ -87,17 +87,16 @@ fn the_ratio_is_absent_until_pauses_under_load_have_told_it() -> Result {
 fn hooks_come_back_after_each_pause() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&["--enable-mirror", "--overhead-probe=2s/1s"])?;
-    let all = node.hooks()?.len();
     for _ in 0..3 {
         // What is lifted on purpose is not missing, once the switch has said that it is lifted.
-        let lifted = || -> Result<bool> { Ok(node.hooks()?.len() < all) };
+        let lifted = || -> Result<bool> { Ok(node.hooks()?.len() < HOOKS) };
         until("a pause in which the agent is ready", || {
             Ok((lifted()? && agent.is_ready()? && lifted()?).then_some(()))
         })?;
         until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
     }
     // Nor does a pause keep back what OVN took.
-    until("a pause", || Ok((node.hooks()?.len() < all).then_some(())))?;
+    until("a pause", || Ok((node.hooks()?.len() < HOOKS).then_some(())))?;
     node.restart(Service::Controller)?;
     until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
     Ok(())

@@ -140,10 +140,13 @@ fn every_rule_and_every_panel_has_data_of_a_healthy_node_and_no_alert_fires() ->
         }
         // The names of the Pods, not of the agent's own.
         let copied = "namespace_pod:ofmirror_mirrored_bytes:rate5m";
-        let pods = prometheus.query(&format!("group by (namespace, pod) ({copied} > 0)"))?;
-        let pods: BTreeSet<_> = pods.iter().map(|pod| pod["metric"]["pod"].as_str()).collect();
-        assert_eq!(pods, [Some("a"), Some("b"), Some("c")].into());
-        Ok(())
+        let wanted = BTreeSet::from([Some("a"), Some("b"), Some("c")]);
+        until("figures of three Pods and no others", || {
+            let pods = prometheus.query(&format!("group by (namespace, pod) ({copied} > 0)"))?;
+            let pods: BTreeSet<_> = pods.iter().map(|pod| pod["metric"]["pod"].as_str()).collect();
+            assert!(pods.is_subset(&wanted), "{pods:?}");
+            Ok((pods == wanted).then_some(()))
+        })
     })?;
     assert_eq!(firing(&prometheus)?, BTreeSet::new());
     until("Prometheus to have the agent's last figures", || {

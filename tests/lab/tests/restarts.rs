@@ -1,11 +1,8 @@
 //! The agent and the node's daemons in every order: whatever goes, comes, or is late, the mirror converges without
 //! help, and `/readyz` tells the truth all the while.
 
-use lab::{Agent, Node, Result, Service, until};
+use lab::{Agent, HOOKS, Node, Result, Service, until};
 
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Two flows a Pod, four for frames that are rewritten, and the guard.
-const HOOKS: usize = 2 * EVERYONE.len() + 4 + 1;
 /// What `/readyz` begins its lines with, by the service that is away.
 const NO_SWITCH: &str = "OpenFlow: ";
 const NO_DATABASE: &str = "OVSDB: ";

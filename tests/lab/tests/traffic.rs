@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::Context as _;
-use lab::{Agent, Capture, MIRROR, Node, OURS, Result, Service, until};
+use lab::{Agent, Capture, HOOKS, MIRROR, Node, OURS, Result, Service, until};
 
 /// Packets or bytes by Pod, port and direction.
 type Totals = BTreeMap<[String; 3], u64>;
@@ -191,10 +191,9 @@ fn speak(node: &Node) -> Result {
 fn the_totals_stay_exact_while_hooks_are_lifted_and_put_back() -> Result {
     let node = silent_node()?;
     let agent = node.agent(&["--enable-mirror", "--overhead-probe=10s/4s"])?;
-    let all = node.hooks()?.len();
     let (capture, before) = capture(&node, &["a"])?;
     for _ in 0..2 {
-        until("hooks to be lifted", || Ok((node.hooks()?.len() < all).then_some(())))?;
+        until("hooks to be lifted", || Ok((node.hooks()?.len() < HOOKS).then_some(())))?;
         speak(&node)?;
         until("all hooks", || Ok(node.unhooked()?.is_empty().then_some(())))?;
         let copied = arrived(&node)?[0];
@@ -222,9 +221,11 @@ fn the_totals_stay_exact_while_listeners_come_and_go() -> Result {
         speak(&node)?;
         await_all(&node, &agent, &capture, before)?;
         assert!(arrived(&node)?[0] >= before[0] + 10);
+        // Hooks stay for a while. Of this the agent may hear only when they go, and they don't go in its midst.
+        agent.hold()?;
         capture.finish()?;
-        // Hooks stay for a while. Of this the agent may hear only when they go.
         speak(&node)?;
+        agent.go_on()?;
     }
     await_agreement(&node, &agent)?;
     agent.stop()

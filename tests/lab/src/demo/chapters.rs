@@ -12,12 +12,10 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    Agent, Frame, MIRROR, Namespace, Node, OURS, Proto, Recording, Result, Service, VIP_TCP_PORT,
-    until,
+    Agent, EVERYONE, Frame, MIRROR, Namespace, Node, OURS, Proto, Recording, Result, Service,
+    VIP_TCP_PORT, until,
 };
 
-/// All Pods of the lab's topology.
-const EVERYONE: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// The flag for mirroring all Pods.
 const ALL: &str = "--enable-mirror";
 /// The lab's network.
@@ -257,14 +255,16 @@ impl<'a> Demo<'a> {
             let mirrored = agent.metric("ofmirror_pods_mirrored")?;
             Ok((mirrored == 0.0 && agent.is_ready()?).then_some(()))
         })?;
+        // The switch's cache has no copies in it either.
+        self.node.appctl(["revalidator/wait"])?;
         let requests = |frames: &[Frame]| -> Result<Vec<u64>> {
             let lines = copies::lines(frames)?;
             let requests = lines.iter().filter(|line| line.contains("echo request"));
             Ok(requests.filter_map(|line| number(line, "seq ")).collect())
         };
-        let end = requests(&capture.copies()?)?.last().copied().unwrap_or_default();
         let sent = loop {
             let answered = ping.answers(1)?;
+            let end = requests(&capture.copies()?)?.last().copied().unwrap_or_default();
             if answered > end + 10 {
                 break answered;
             }
