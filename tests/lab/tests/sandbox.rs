@@ -13,9 +13,12 @@ use nix::{
     unistd::Pid,
 };
 
-/// A sandbox within this test's own, in which a script runs.
+/// A sandbox within this test's own, in which a script runs. It heeds the signals that a test which runs in the background, or
+/// under nohup, is made to ignore.
 fn sandbox(script: &str) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox"));
+    let mut command = Command::new("env");
+    command.arg("--default-signal");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox"));
     command.args(["bash", "-c", script]).stdin(Stdio::null());
     command
 }
