@@ -150,8 +150,8 @@ fn play(
     in_force.stop()
 }
 
-/// Runs a probe, and up to twice more if it fails: qperf's control connection has no chance against a flood of datagrams now
-/// and then. What fails three times is told; what died is an error.
+/// Runs a probe, and once more if it fails: qperf's control connection has no chance against a flood of datagrams now
+/// and then. What fails twice is told; what died is an error.
 fn attempt(
     nodes: &TwoNodes,
     in_force: &InForce<'_>,
@@ -164,7 +164,7 @@ fn attempt(
     loop {
         let outcome = probe.run(nodes, &way, parameter, seconds);
         attempts += 1;
-        if outcome.is_ok() || attempts == 3 {
+        if outcome.is_ok() || attempts == 2 {
             return Ok(outcome);
         }
         in_force.alive()?;

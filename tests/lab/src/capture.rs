@@ -146,14 +146,25 @@ impl Capture<'_> {
         copies
     }
 
-    /// The frames of a Pod that were captured so far.
+    /// The frames captured so far that a Pod sent.
     ///
     /// # Errors
-    /// The Pod is not watched, or its capture files cannot be read.
-    pub fn so_far(&self, pod: &str) -> Result<PodFrames> {
+    /// The Pod is not watched, or its capture file cannot be read.
+    pub fn sent(&self, pod: &str) -> Result<Vec<Frame>> {
+        self.wire(pod)?.sent.frames()
+    }
+
+    /// The frames captured so far that a Pod received.
+    ///
+    /// # Errors
+    /// As [`Self::sent`].
+    pub fn received(&self, pod: &str) -> Result<Vec<Frame>> {
+        self.wire(pod)?.received.frames()
+    }
+
+    fn wire(&self, pod: &str) -> Result<&Wire> {
         let wire = self.wires.iter().find(|wire| wire.pod.name() == pod);
-        let wire = wire.with_context(|| format!("{pod} is not watched"))?;
-        Ok(wire.frames(wire.sent.frames()?, wire.received.frames()?))
+        wire.with_context(|| format!("{pod} is not watched"))
     }
 
     /// Ends the captures.
@@ -169,7 +180,8 @@ impl Capture<'_> {
         let mut pods = BTreeMap::new();
         for wire in &mut self.wires {
             let (sent, received) = (wire.sent.stop()?, wire.received.stop()?);
-            pods.insert(wire.pod.name().to_owned(), wire.frames(sent, received));
+            let switch = wire.pod.switch().name.to_owned();
+            pods.insert(wire.pod.name().to_owned(), PodFrames { switch, sent, received });
         }
         self.node.alive()?;
         let window = Duration::ZERO..=Duration::MAX;
@@ -212,12 +224,6 @@ impl Capture<'_> {
         pods.chain(&recording.mirror)
             .filter(move |frame| texts.iter().any(|text| frame.bytes.ends_with(text.as_bytes())))
             .map(|frame| frame.at)
-    }
-}
-
-impl Wire {
-    fn frames(&self, sent: Vec<Frame>, received: Vec<Frame>) -> PodFrames {
-        PodFrames { switch: self.pod.switch().name.to_owned(), sent, received }
     }
 }
 

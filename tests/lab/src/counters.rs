@@ -63,7 +63,7 @@ impl Node {
             let before = self.wires()?;
             let mut counters = before.clone();
             // The switch adds its cache's numbers to the flows now and then; now.
-            self.appctl(["revalidator/wait"])?;
+            self.revalidate()?;
             self.count_flows(&mut counters)?;
             Ok((self.wires()? == before).then_some(counters))
         })

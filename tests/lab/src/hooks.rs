@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 
-use crate::{Agent, EVERYONE, MIRROR, Node, Result, switch::timeout, until};
+use crate::{Agent, EVERYONE, MIRROR, Node, Result, until};
 
 /// The upper half of the cookies of all flows of the agent's: "ofmr" in ASCII.
 const TAG: u64 = 0x6f66_6d72 << 32;
@@ -57,18 +57,18 @@ impl Node {
     /// # Errors
     /// The switch does not answer.
     pub fn unhooked(&self) -> Result<Vec<String>> {
-        self.unhooked_within(&timeout())
+        self.unhooked_with(&[])
     }
 
     /// As [`Self::unhooked`], of a switch that answers within a second.
     pub(crate) fn unhooked_at_once(&self) -> Result<Vec<String>> {
-        self.unhooked_within(AT_ONCE)
+        self.unhooked_with(&[AT_ONCE])
     }
 
-    fn unhooked_within(&self, timeout: &str) -> Result<Vec<String>> {
-        let ports = self.switch_ports(timeout)?;
+    fn unhooked_with(&self, options: &[&str]) -> Result<Vec<String>> {
+        let ports = self.switch_ports(options)?;
         // With counters, as without them table 0 is not named.
-        let text = self.ofctl(&[timeout, "--no-names", "dump-flows"], [])?;
+        let text = self.ofctl(&[options, &["--no-names", "dump-flows"]].concat(), [])?;
         let flows: Vec<_> = text.lines().filter(|line| line.contains("actions=")).collect();
         let count = |cookie: u64, table: &str| {
             let words = [format!("cookie={:#x},", TAG | cookie), table.to_owned()];
@@ -109,7 +109,7 @@ impl Node {
             let cookie = format!("cookie={:#x},", TAG | FROM_POD | u64::from(port));
             hooks.iter().any(|hook| hook.flow.starts_with(&cookie))
         };
-        let ports = self.switch_ports(&timeout())?.into_iter();
+        let ports = self.switch_ports(&[])?.into_iter();
         Ok(ports.filter(|(_, port)| is_hooked(*port)).map(|(name, _)| name).collect())
     }
 
@@ -131,9 +131,9 @@ impl Node {
     }
 
     /// The switch's ports by name, asked without OVSDB.
-    fn switch_ports(&self, timeout: &str) -> Result<BTreeMap<String, u16>> {
+    fn switch_ports(&self, options: &[&str]) -> Result<BTreeMap<String, u16>> {
         // ` 3(a_h): addr:...`
-        let text = self.ofctl(&[timeout, "dump-ports-desc"], [])?;
+        let text = self.ofctl(&[options, &["dump-ports-desc"]].concat(), [])?;
         let ports = text.lines().filter_map(|line| {
             let (number, rest) = line.trim().split_once('(')?;
             let (name, _) = rest.split_once("):")?;

@@ -56,7 +56,7 @@ impl Node {
         let capture = self.watch_wires(&names)?;
         for (number, line) in self.script().into_iter().enumerate() {
             let heard = |pod: &Pod| {
-                let frames = capture.so_far(pod.name())?.received;
+                let frames = capture.received(pod.name())?;
                 Ok(frames.iter().filter(|frame| !is_membership(&frame.bytes)).count())
             };
             let before = line.reaches.iter().map(heard).collect::<Result<Vec<_>>>()?;

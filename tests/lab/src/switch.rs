@@ -37,7 +37,7 @@ pub(crate) fn schema(name: &str) -> PathBuf {
 }
 
 /// The option by which a tool gives up like everything else in the lab.
-pub(crate) fn timeout() -> String {
+fn timeout() -> String {
     format!("--timeout={}", patience().as_secs())
 }
 
@@ -85,7 +85,7 @@ impl Node {
     /// Runs `ovs-ofctl COMMAND br-int ARGS` in OpenFlow 1.5 on the management socket.
     ///
     /// # Errors
-    /// As [`Invocation::run`].
+    /// As [`Invocation::run`]; also when the switch does not answer within a minute, or what `--timeout` of the command says.
     pub fn ofctl<'a>(
         &self,
         command: &[&str],
@@ -127,6 +127,7 @@ impl Node {
         let bridge = format!("unix:{}", self.run_folder().join(format!("{BRIDGE}.mgmt")).display());
         self.tool("ovs-ofctl")
             .args(["-O", "OpenFlow15"])
+            .arg(timeout())
             .args(command.iter().copied())
             .arg(bridge)
             .args(args)
@@ -139,6 +140,15 @@ impl Node {
     pub fn appctl<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String> {
         let socket = self.run_folder().join("ovs-vswitchd.ctl").display().to_string();
         self.watched(self.tool("ovs-appctl").args(["-t", &socket]).args(args))
+    }
+
+    /// Waits until the datapath does what the flows say by now, and the flows have counted all packets so far: what it counts
+    /// later, counts for flows that came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::appctl`].
+    pub fn revalidate(&self) -> Result {
+        self.appctl(["revalidator/wait"]).map(drop)
     }
 
     /// The OpenFlow number of an interface.

@@ -83,7 +83,7 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
         Ok((!capture.copies()?.is_empty()).then_some(()))
     })?;
     await_flows(&node, &agent, ONE_POD)?;
-    node.appctl(["revalidator/wait"])?;
+    node.revalidate()?;
     let begin = conversation.lines();
     conversation.say(200)?;
     let end = conversation.lines();
@@ -92,18 +92,19 @@ fn an_annotation_starts_and_ends_copies_within_a_running_connection() -> Result 
         conversation.say(1)?;
         Ok((node.our_flows()?.len() == NO_POD).then_some(()))
     })?;
-    node.appctl(["revalidator/wait"])?;
+    node.revalidate()?;
     let gone = conversation.lines();
     conversation.say(50)?;
     let last = conversation.lines();
     conversation.end()?;
     until("the end of the connection to be past", || {
-        let [a, b] = [capture.so_far("a")?, capture.so_far("b")?];
-        let agree = tcp(&a.sent).eq(tcp(&b.received)) && tcp(&b.sent).eq(tcp(&a.received));
+        let [a_sent, b_sent] = [capture.sent("a")?, capture.sent("b")?];
+        let [a_received, b_received] = [capture.received("a")?, capture.received("b")?];
+        let agree = tcp(&a_sent).eq(tcp(&b_received)) && tcp(&b_sent).eq(tcp(&a_received));
         // The last frame is a's acknowledgement of b's end.
-        let ends = tcp(&b.sent).filter(|frame| frame[47] & FIN != 0);
+        let ends = tcp(&b_sent).filter(|frame| frame[47] & FIN != 0);
         let acknowledgements: BTreeSet<_> =
-            tcp(&b.received).map(|frame| number(frame, 42)).collect();
+            tcp(&b_received).map(|frame| number(frame, 42)).collect();
         let heard = ends
             .map(|end| number(end, 38).wrapping_add(1))
             .any(|next| acknowledgements.contains(&next));

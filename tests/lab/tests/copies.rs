@@ -81,7 +81,7 @@ fn replies_of_tracked_connections_are_copied_once_whether_they_get_a_services_ad
     node.say_everything()?;
     capture.finish()?.assert_exact();
 
-    node.appctl(["revalidator/wait"])?;
+    node.revalidate()?;
     let hooks = node.hooks()?;
     let counted = |flow: &str| {
         let found = hooks.iter().find(|hook| hook.flow.contains(flow));

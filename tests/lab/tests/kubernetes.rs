@@ -52,7 +52,7 @@ fn an_annotation_by_kubectl_starts_and_ends_copies() -> Result {
 
     cluster.annotate_pod("default", "a", &format!("{MIRROR}-"))?;
     await_flows(&node, &agent, NO_POD)?;
-    node.appctl(["revalidator/wait"])?;
+    node.revalidate()?;
     let before = capture.copies()?.len();
     conversation.say(10)?;
     assert_eq!(capture.copies()?.len(), before);

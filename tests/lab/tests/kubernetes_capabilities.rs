@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::chown};
 
 use anyhow::Context as _;
-use lab::{Agent, Cluster, Node, Result, Service, until};
+use lab::{Agent, Cluster, EVERYONE, Node, Result, Service, until};
 
 /// Each folder of `deploy/` that an operator applies, the NIC that it mirrors to, and who owns the sockets of Open vSwitch
 /// on nodes that it is for.
@@ -63,7 +63,7 @@ fn the_agent_does_its_work_with_the_rights_of_each_folder_and_no_others() -> Res
             assert_eq!(last.split([' ', ',']).nth(3), Some("ro"), "{last}");
         }
 
-        let capture = node.capture_at(nic, &["a", "b", "c", "d", "e"])?;
+        let capture = node.capture_at(nic, &EVERYONE)?;
         node.say_everything()?;
         capture.finish()?.assert_exact();
         // /proc/sys is read-only, so IPv6 is still on, but has no address to speak with.

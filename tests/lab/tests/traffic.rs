@@ -73,7 +73,7 @@ fn await_all(node: &Node, agent: &Agent<'_>, capture: &Capture<'_>, before: [u64
 #[test]
 fn the_totals_agree_to_the_packet_with_a_capture_on_the_mirror_nic() -> Result {
     let node = Node::start()?;
-    await_counted(&node)?;
+    node.revalidate()?;
     for pod in ["a", "c"] {
         node.annotate(pod)?;
     }
@@ -105,7 +105,7 @@ fn the_totals_agree_to_the_packet_with_a_capture_on_the_mirror_nic() -> Result {
 #[test]
 fn the_totals_go_on_whatever_happens_to_flows_and_ports() -> Result {
     let node = Node::start()?;
-    await_counted(&node)?;
+    node.revalidate()?;
     node.annotate("a")?;
     let agent = node.agent(&[])?;
     let wipe = || node.ofctl(&["del-flows"], [OURS]).map(drop);
@@ -121,7 +121,7 @@ fn the_totals_go_on_whatever_happens_to_flows_and_ports() -> Result {
         ("the Pod's port gets another number", &|| {
             node.replug_pod("a")?;
             // The new port's kernel has said which groups it listens to.
-            await_counted(&node)?;
+            node.revalidate()?;
             node.annotate("a")
         }),
     ];
@@ -172,11 +172,6 @@ fn silent_node() -> Result<Node> {
     Ok(node)
 }
 
-/// Waits until the switch has counted all packets so far: it would count them for flows that came meanwhile.
-fn await_counted(node: &Node) -> Result {
-    node.appctl(["revalidator/wait"]).map(drop)
-}
-
 /// Lets Pod a speak to all of its switch, by which no kernel is made to ask for an address later, and waits until the switch
 /// has counted it.
 fn speak(node: &Node) -> Result {
@@ -184,7 +179,7 @@ fn speak(node: &Node) -> Result {
     for _ in 0..10 {
         a.broadcast(Ipv4Addr::BROADCAST, &[&b])?;
     }
-    await_counted(node)
+    node.revalidate()
 }
 
 #[test]

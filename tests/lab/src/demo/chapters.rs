@@ -256,7 +256,7 @@ impl<'a> Demo<'a> {
             Ok((mirrored == 0.0 && agent.is_ready()?).then_some(()))
         })?;
         // The switch's cache has no copies in it either.
-        self.node.appctl(["revalidator/wait"])?;
+        self.node.revalidate()?;
         let requests = |frames: &[Frame]| -> Result<Vec<u64>> {
             let lines = copies::lines(frames)?;
             let requests = lines.iter().filter(|line| line.contains("echo request"));
