@@ -35,7 +35,7 @@ bench-scale: setup ## Measure what one change costs among ten ports and among th
 	@cargo build --release -p ofmirror -p lab
 	@LAB_PATIENCE=10 tests/lab/sandbox "$(TARGET)/release/lab" scale
 
-bench-cost: setup ## Measure what a packet costs, copied or not, on both datapaths; takes minutes
+bench-cost: setup ## Measure what a packet costs, copied or not, on both datapaths; takes half an hour and more
 	@cargo build --release -p ofmirror -p lab
 	@tests/lab/sandbox "$(TARGET)/release/lab" cost --json "$(TARGET)/cost-netdev.json"
 	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 2400 --share "$(TARGET)" \
