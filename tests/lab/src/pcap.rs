@@ -12,6 +12,8 @@ use pcap_file::{
     pcap::{PcapHeader, PcapPacket, PcapParser, PcapWriter},
 };
 
+use tempfile::NamedTempFile;
+
 use crate::{Frame, Invocation, Result};
 
 /// Longest frame that a capture holds whole, in bytes.
@@ -51,21 +53,16 @@ pub(crate) fn describe_briefly(frames: &[&[u8]]) -> Result<Vec<String>> {
 }
 
 fn tcpdump(frames: &[&[u8]], options: &[&str]) -> Result<Vec<String>> {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name = format!("lab-frames-{}-{number}.pcap", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let text = write(&path, frames).and_then(|()| {
-        Invocation::new("tcpdump")
-            .args(options.iter().copied())
-            .arg("-r")
-            .arg(path.display().to_string())
-            .run()
-    });
-    fs::remove_file(&path)?;
+    // Labs run side by side in PID namespaces of their own, so a name made of the process ID would not be unique.
+    let file = NamedTempFile::with_suffix(".pcap").context("cannot make a temporary file")?;
+    write(file.as_file(), frames)?;
+    let text = Invocation::new("tcpdump")
+        .args(options.iter().copied())
+        .arg("-r")
+        .arg(file.path().display().to_string())
+        .run()?;
     // What tcpdump adds on lines of their own, it indents.
-    let lines = text?;
-    let lines = lines.lines().filter(|line| !line.starts_with(char::is_whitespace));
+    let lines = text.lines().filter(|line| !line.starts_with(char::is_whitespace));
     let lines: Vec<String> = lines.map(str::to_owned).collect();
     ensure!(
         lines.len() == frames.len(),
@@ -76,7 +73,7 @@ fn tcpdump(frames: &[&[u8]], options: &[&str]) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn write(path: &Path, frames: &[&[u8]]) -> Result {
+fn write(file: &File, frames: &[&[u8]]) -> Result {
     let header = PcapHeader {
         version_major: 2,
         version_minor: 4,
@@ -87,7 +84,7 @@ fn write(path: &Path, frames: &[&[u8]]) -> Result {
         ts_resolution: TsResolution::MicroSecond,
         endianness: Endianness::native(),
     };
-    let mut writer = PcapWriter::with_header(File::create(path)?, header)?;
+    let mut writer = PcapWriter::with_header(file, header)?;
     for bytes in frames {
         let length = u32::try_from(bytes.len())?;
         writer.write_packet(&PcapPacket::new(Duration::ZERO, length, bytes))?;
