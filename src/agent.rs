@@ -9,6 +9,7 @@
 
 mod answer;
 mod cluster;
+mod evidence;
 mod farewell;
 pub mod overhead;
 mod report;
@@ -28,7 +29,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{cluster::Kubernetes, traffic::Traffic};
+use self::{cluster::Kubernetes, evidence::Evidence, traffic::Traffic};
 use crate::{
     audience::{self, Audience},
     cluster::News,
@@ -94,6 +95,7 @@ pub struct Agent {
     openflow: Link<Tag>,
     kubernetes: Option<Kubernetes>,
     traffic: Traffic,
+    evidence: Evidence,
     demands: watch::Sender<Demand>,
     sink: watch::Receiver<SinkState>,
     audience: watch::Receiver<Audience>,
@@ -158,6 +160,7 @@ impl Agent {
             openflow: Link::new(settings.openflow.clone()),
             kubernetes,
             traffic: Traffic::new(metrics.clone()),
+            evidence: Evidence::default(),
             ovsdb,
             demands,
             sink,
@@ -295,6 +298,8 @@ impl Agent {
                     warn!(%error, "lost the bridge");
                 }
                 self.world.lose_switch(error.to_string());
+                self.evidence.coverage.restart();
+                self.evidence.shortfall.restart();
                 self.overhead.disconnect(Instant::now());
                 self.repair = None;
                 self.missing = 0;

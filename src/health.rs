@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tracing::{info, warn};
 
+/// How a reason begins for which something is mirrored only in part, on a line of `/readyz`.
+pub const DEGRADED: &str = "degraded: ";
 /// What is said where mirroring is paused, on a line of its own.
 pub const PAUSED: &str = "paused: nobody listens on the mirror NIC";
 
 /// How the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether everything that should be mirrored is: nothing is wrong, and all flows are installed.
+    /// Whether the agent mirrors: nothing is wrong with the whole, and all flows are installed.
     pub ready: bool,
     /// Whether all flows are installed that are known to be needed.
     pub complete: bool,
@@ -21,10 +23,18 @@ pub struct Health {
     pub paused: bool,
     /// What keeps the mirror from being complete and exact.
     pub problems: Vec<String>,
+    /// What is mirrored only in part: the Pods concerned, or the copies that were lost, with the reason.
+    pub degraded: Vec<String>,
     /// What harms nobody now, but should be known.
     pub remarks: Vec<String>,
-    /// Ports that can't be mirrored, by no fault of the agent's.
-    pub rejected: Vec<String>,
+}
+
+impl Health {
+    /// Whether everything that should be mirrored is.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ready && self.degraded.is_empty()
+    }
 }
 
 /// What has been logged of the agent's health.
@@ -33,7 +43,7 @@ pub struct HealthLog {
     last: Health,
     problems: BTreeSet<String>,
     remarks: BTreeSet<String>,
-    rejected: BTreeSet<String>,
+    degraded: BTreeSet<String>,
 }
 
 impl HealthLog {
@@ -48,9 +58,9 @@ impl HealthLog {
             come.iter().for_each(|problem| warn!("{problem}"));
             gone.iter().for_each(|problem| info!("no longer: {problem}"));
         }
-        let (come, gone) = news(&mut self.rejected, &self.last.rejected, &now.rejected);
-        come.iter().for_each(|rejected| warn!("not mirrored: {rejected}"));
-        gone.iter().for_each(|rejected| info!("no longer: {rejected}"));
+        let (come, gone) = news(&mut self.degraded, &self.last.degraded, &now.degraded);
+        come.iter().for_each(|reason| warn!("mirrored in part only: {reason}"));
+        gone.iter().for_each(|reason| info!("no longer: {reason}"));
         self.last.clone_from(now);
     }
 }

@@ -131,7 +131,7 @@ impl Observation {
         let (nic, when) = (&self.settings.nic, self.settings.when);
         let mut audience = Audience::look(nic, &state, when);
         // The agent knows better how it was started, and who has been there until a moment ago.
-        if let Some((_, Readiness::Ready { paused })) = &self.agent {
+        if let Some((_, Readiness::Ready { paused, .. })) = &self.agent {
             audience.wanted = Some(!paused);
         }
         self.world.set_audience(audience);

@@ -13,7 +13,9 @@
 mod ask;
 mod delivery;
 mod hooks;
+mod rivals;
 mod scan;
+mod sink_port;
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -26,10 +28,14 @@ use flows::{
     diff::{Change, Changed},
     marker::MarkerBits,
     model::{Flow, FlowSet, OfPort, TableId},
-    ofp::{Features, FlowDesc, FlowUpdate, Message, MultipartReply, MultipartRequest, PortStats},
+    ofp::{
+        Features, FlowDesc, FlowUpdate, Message, MultipartReply, MultipartRequest, PortDesc,
+        PortStats,
+    },
 };
 pub use hooks::Loss;
 pub use scan::Conflict;
+pub use sink_port::{SinkFault, SinkPort};
 use {
     delivery::DeliveryWatch,
     hooks::Hooks,
@@ -55,12 +61,16 @@ pub enum Tag {
     Guard,
     /// Watching OVN's delivery flows in one table.
     Table(TableId),
+    /// Watching for foreign flows in table 0 that come before ours.
+    Ingress,
     /// Watching what outputs to a port, to find the table.
     Probe(OfPort),
     /// Reading our flows again, and what they have counted.
     Reread,
     /// Reading what the mirror port has counted.
     Sink,
+    /// Reading how the mirror port is.
+    SinkState,
     /// Reading what the ports counted.
     Ports,
     /// Making changes.
@@ -89,6 +99,8 @@ pub struct Switch {
     hooks: Hooks,
     delivery: DeliveryWatch,
     guarded: Option<OfPort>,
+    /// Whether the switch reports what others install in table 0.
+    ingress_watched: bool,
     requests: VecDeque<(Tag, MultipartRequest)>,
     /// What is to be said without expecting an answer.
     messages: VecDeque<Message>,
@@ -103,6 +115,8 @@ pub struct Switch {
     counted: Option<Census>,
     /// What the mirror port had.
     sink: Option<PortStats>,
+    /// How the mirror port is, as the switch reported last.
+    sink_port: SinkPort,
 }
 
 impl Switch {
@@ -119,6 +133,7 @@ impl Switch {
             hooks: Hooks::default(),
             delivery: DeliveryWatch::default(),
             guarded: None,
+            ingress_watched: false,
             requests: VecDeque::new(),
             messages: VecDeque::new(),
             complaints: 0,
@@ -127,8 +142,9 @@ impl Switch {
             reading_sink: false,
             counted: None,
             sink: None,
+            sink_port: SinkPort::default(),
         };
-        switch.messages.extend(ask::to_hear_of_removals());
+        switch.messages.extend(ask::to_be_notified());
         switch.rescan();
         switch
     }
@@ -210,6 +226,12 @@ impl Switch {
         self.sink.take()
     }
 
+    /// How the mirror port is, as the switch reported last.
+    #[must_use]
+    pub fn sink_port(&self) -> &SinkPort {
+        &self.sink_port
+    }
+
     /// The next question for the switch.
     pub fn poll_request(&mut self) -> Option<(Tag, MultipartRequest)> {
         let request = self.requests.pop_front();
@@ -246,6 +268,7 @@ impl Switch {
     pub fn read_sink(&mut self) {
         if let Some(port) = self.guarded.filter(|_| !self.reading_sink) {
             self.requests.push_back((Tag::Sink, MultipartRequest::PortStats(port)));
+            self.requests.push_back((Tag::SinkState, MultipartRequest::PortDesc(port)));
             self.reading_sink = true;
         }
     }
@@ -260,6 +283,7 @@ impl Switch {
                 self.requests.push_back((Tag::Guard, request));
             }
             self.guarded = sink;
+            self.sink_port = SinkPort::default();
             self.reading_sink = false;
             // What it has counted before there are any copies.
             self.read_sink();
@@ -307,6 +331,7 @@ impl Switch {
             // The switch may tell of a removal after it has the flow again, so for us it is a hint and no more.
             Event::FlowRemoved(_) if self.watching == Watching::Polling => self.reread(),
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
+            Event::PortChanged(port) => self.take_in_sink(&port, now),
             Event::Stray(error) => self.handle_complaint(&error),
         }
     }
@@ -332,6 +357,9 @@ impl Switch {
             MultipartReply::PortStats(ports) if tag == Tag::Sink => {
                 self.sink = ports.into_iter().find(|port| Some(port.port) == self.guarded);
             }
+            MultipartReply::PortDesc(ports) if tag == Tag::SinkState => {
+                ports.iter().for_each(|port| self.take_in_sink(port, now));
+            }
             _ => {}
         }
         if more {
@@ -341,7 +369,10 @@ impl Switch {
         match tag {
             Tag::Scan => self.finish_scan(),
             Tag::Sink => self.reading_sink = false,
-            Tag::Hooks => self.hooks.all_seen(),
+            Tag::Hooks => {
+                self.hooks.all_seen();
+                self.watch_ingress();
+            }
             Tag::Reread => match self.hooks.finish_reread(now) {
                 Some(counted) => self.counted = Some(counted),
                 None => self.reread(),
@@ -371,13 +402,19 @@ impl Switch {
                 FlowUpdate::Initial { flow, .. } if flow.cookie.is_ours() => self.hooks.seen(flow),
                 FlowUpdate::Initial { flow, .. } => self.learn_delivery(&flow),
                 FlowUpdate::Added { flow, .. } | FlowUpdate::Modified { flow, .. } => {
+                    if !flow.cookie.is_ours() {
+                        self.scan.note_rival(&mut self.found, &flow);
+                    }
                     self.learn_delivery(&flow);
                     self.hooks.changed(flow, now);
                 }
                 FlowUpdate::Removed { flow, .. } if flow.cookie.is_ours() => {
                     self.hooks.removed(&flow.key, now);
                 }
-                FlowUpdate::Removed { flow, .. } => self.delivery.removed(&flow.key),
+                FlowUpdate::Removed { flow, .. } => {
+                    self.scan.forget_rival(&mut self.found, &flow.key);
+                    self.delivery.removed(&flow.key);
+                }
                 // The switch could not keep up. It tells what changed meanwhile, but better look.
                 FlowUpdate::Resumed => self.reread(),
                 FlowUpdate::Abbrev { .. } | FlowUpdate::Paused => {}
@@ -407,6 +444,12 @@ impl Switch {
         }
     }
 
+    fn take_in_sink(&mut self, port: &PortDesc, now: Instant) {
+        if self.guarded == Some(port.port) {
+            self.sink_port.take_in(port, now);
+        }
+    }
+
     fn finish_scan(&mut self) {
         self.counted = self.hooks.finish_scan().or(self.counted.take());
         self.found = self.scan.finish();
@@ -421,6 +464,14 @@ impl Switch {
         if marker.is_none() {
             // Nothing is to be watched. What is left of an earlier agent was found by this scan, and may go.
             self.hooks.all_seen();
+        }
+    }
+
+    /// Has the switch report what others install in table 0, if it can: table T is watched whole anyway.
+    fn watch_ingress(&mut self) {
+        if self.watching == Watching::Monitors && !self.ingress_watched {
+            self.ingress_watched = true;
+            self.requests.push_back((Tag::Ingress, ask::watch_ingress()));
         }
     }
 

@@ -5,8 +5,10 @@
 //! counted since it was last heard of: at each reading, and for the last time when the switch tells that it is gone. A
 //! flow that was there before this process counts from the first reading on: what it had counted then was another agent's.
 
+pub mod coverage;
 mod export;
 mod meter;
+pub mod shortfall;
 
 use std::{
     cmp::Ordering::Equal,

@@ -30,13 +30,19 @@ const MTU: u32 = 1500;
 /// The facts, as last heard.
 pub struct World {
     wish: Wish,
+    /// Name of the mirror NIC.
+    nic: String,
     ovsdb: ovsdb::State,
     /// Whether the database has been read at least once; its last known state counts while it is away.
     ovsdb_known: bool,
     sink: SinkState,
     audience: Audience,
     switch: Result<Switch, String>,
-    switches: u64,
+    /// How often the mirror port's settings in the switch may have become others: with each connection, and each time that
+    /// the switch reports it.
+    port_settings: u64,
+    /// How often somebody has blocked the mirror port on this connection.
+    blocked: u64,
     /// What the API server says, if it is asked.
     cluster: Option<Cluster>,
     rows: Rows,
@@ -46,6 +52,8 @@ pub struct World {
     planner: Planner,
     /// Where the switch may differ from the plan.
     divergence: Divergence,
+    /// Ports of which no frame is copied though the flows are installed, and how many frames showed that.
+    blind: BTreeMap<OfPort, u64>,
     /// How often something changed that Pods' reports depend on.
     revision: u64,
 }
@@ -59,6 +67,7 @@ impl World {
             PodSource::Kubernetes { .. } => Some(Cluster::new()),
         };
         let mut world = Self::new(settings.wish.clone(), cluster);
+        world.nic.clone_from(&settings.nic);
         world.set_audience(Audience::unknown(settings.when));
         world
     }
@@ -69,17 +78,20 @@ impl World {
         Self {
             rows: Rows::new(&wish.bridge),
             wish,
+            nic: "the mirror NIC".to_owned(),
             cluster,
             ovsdb: ovsdb::State::default(),
             ovsdb_known: false,
             sink: SinkState::default(),
             audience: Audience::unknown(MirrorWhen::Always),
             switch: Err("connecting".to_owned()),
-            switches: 0,
+            port_settings: 0,
+            blocked: 0,
             pods: Selection::default(),
             lifted: Arc::default(),
             planner: Planner::default(),
             divergence: Divergence::default(),
+            blind: BTreeMap::new(),
             revision: 0,
         }
     }
@@ -127,10 +139,19 @@ impl World {
         self.lifted = ports;
     }
 
+    /// No frame that these ports receive is copied, though their flows are installed.
+    pub fn set_blind(&mut self, blind: BTreeMap<OfPort, u64>) {
+        if self.blind != blind {
+            self.blind = blind;
+            self.revision += 1;
+        }
+    }
+
     /// There is a connection to the switch, about which nothing is known yet.
     pub fn set_switch(&mut self, switch: Switch) {
         self.switch = Ok(switch);
-        self.switches += 1;
+        self.port_settings += 1;
+        self.blocked = 0;
         self.planner.restart();
     }
 
@@ -204,7 +225,7 @@ impl World {
         let mtu = self.pods.mtu().unwrap_or(MTU);
         Demand {
             mtu,
-            switch: self.switch.is_ok().then_some(self.switches),
+            switch: self.switch.is_ok().then_some(self.port_settings),
             by_protocol: self.audience.by_protocol,
         }
     }
@@ -231,6 +252,10 @@ impl World {
         let delivered = switch.take_delivered();
         self.revision += u64::from(self.planner.settle(base, switch.deliveries(), delivered));
         switch.follow(self.sink.ofport, self.planner.undelivered());
+        let blocked = switch.sink_port().blocked();
+        if std::mem::replace(&mut self.blocked, blocked) < blocked {
+            self.port_settings += 1;
+        }
         let changes = [self.planner.take_changed(), switch.take_changed()];
         let (desired, observed) = (&self.planner.plan().flows, switch.observed());
         for changed in changes {
@@ -275,7 +300,10 @@ impl World {
         }
         match &self.switch {
             Err(reason) => problems.push(format!("OpenFlow: {reason}")),
-            Ok(switch) => problems.extend(switch.conflicts().iter().map(ToString::to_string)),
+            Ok(switch) => {
+                problems.extend(switch.conflicts().iter().map(ToString::to_string));
+                problems.extend(self.sink_fault(switch));
+            }
         }
         if !self.cluster_known() {
             let outage = self.cluster.as_ref().and_then(Cluster::outage);
@@ -285,6 +313,44 @@ impl World {
             problems.extend(self.sink.problem.clone());
         }
         problems
+    }
+
+    /// What is mirrored only in part, for certain: the Pods' ports that can't be served, and the blind ones.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        let rejected = self.plan().into_iter().flat_map(Plan::rejected).map(|rejected| match self
+            .pods
+            .port(&rejected.port)
+        {
+            Some(selected) => format!("{} {rejected}", selected.pod()),
+            None => rejected.to_string(),
+        });
+        let blind = self.mirrored().filter_map(|selected| {
+            let (port, pod) = (&selected.port.interface, selected.pod());
+            Some(format!("{pod} {port} {}: {}", Direction::FromPod, self.blindness(selected)?))
+        });
+        rejected.chain(blind).collect()
+    }
+
+    /// The blind ports, and how many frames showed that of each.
+    #[must_use]
+    pub fn blind(&self) -> &BTreeMap<OfPort, u64> {
+        &self.blind
+    }
+
+    /// Why nothing is copied of what a port receives, if that is so.
+    #[must_use]
+    pub fn blindness(&self, selected: &Selected) -> Option<String> {
+        let frames = self.blind.get(&selected.port.ofport?)?;
+        Some(format!(
+            "the port received {frames} frames, and its copy flow saw none of them: is a foreign flow in front of ours?"
+        ))
+    }
+
+    /// Why the mirror port drops all copies, if the switch says so.
+    fn sink_fault(&self, switch: &Switch) -> Option<String> {
+        let fault = self.sink.ofport.and(switch.sink_port().fault())?;
+        Some(format!("{}: {fault}", self.nic))
     }
 
     /// What harms nobody now, but should be known.
@@ -310,7 +376,7 @@ impl World {
         let (Some(cluster), Some(plan)) = (&self.cluster, self.plan()) else {
             return BTreeMap::new();
         };
-        selection::reports(&self.pods, &self.wish, cluster, plan)
+        selection::reports(&self.pods, &self.wish, cluster, plan, |port| self.blindness(port))
     }
 
     /// Another number than before if [`Self::reports`] may say something else.

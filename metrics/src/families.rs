@@ -9,7 +9,13 @@ pub(crate) const READY: Family = Family::gauge(
     "ofmirror_ready",
     Unit::Truth,
     &[],
-    "Whether everything that should be mirrored is, as /readyz tells.",
+    "Whether the agent mirrors, as /readyz tells. ofmirror_degraded says whether only in part.",
+);
+pub(crate) const DEGRADED: Family = Family::gauge(
+    "ofmirror_degraded",
+    Unit::Truth,
+    &[],
+    "Whether something that should be mirrored is not, or copies were lost in the last minute: /readyz names the Pods and reasons.",
 );
 pub(crate) const CONNECTED: Family = Family::gauge(
     "ofmirror_connected",
@@ -87,7 +93,7 @@ pub(crate) const MIRROR_NIC_UP: Family = Family::gauge(
     "ofmirror_mirror_nic_up",
     Unit::Truth,
     &[],
-    "Whether the mirror NIC is there and up.",
+    "Whether the mirror NIC is there, up, and has a carrier.",
 );
 pub(crate) const LISTENERS: Family = Family::gauge(
     "ofmirror_listeners",
@@ -218,6 +224,7 @@ pub(crate) const BUILD: Family = Family::gauge(
 /// All of them, in the order in which people want to read them.
 pub const ALL: &[Family] = &[
     READY,
+    DEGRADED,
     CONNECTED,
     CONNECTION_CHANGED,
     PODS_MIRRORED,

@@ -28,6 +28,7 @@ const LOSS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 
 pub struct Metrics {
     registry: Registry,
     pub ready: IntGauge,
+    pub degraded: IntGauge,
     pub connected: IntGaugeVec,
     pub connection_changed: GaugeVec,
     pub pods_mirrored: IntGauge,
@@ -72,6 +73,7 @@ impl Metrics {
         families::BUILD.constant(registry, env!("CARGO_PKG_VERSION"));
         Self {
             ready: families::READY.int_gauge(registry),
+            degraded: families::DEGRADED.int_gauge(registry),
             connected: families::CONNECTED.int_gauges(registry),
             connection_changed: families::CONNECTION_CHANGED.float_gauges(registry),
             pods_mirrored: families::PODS_MIRRORED.int_gauge(registry),

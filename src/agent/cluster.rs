@@ -15,7 +15,7 @@ use crate::{
         feed::Feed,
     },
     settings::{PodSource, Settings},
-    verdict::{Report, Verdict},
+    verdict::{Refusal, Report, Verdict},
 };
 
 /// What is heard from the API server, and what is told by it.
@@ -68,9 +68,13 @@ impl Agent {
             kubernetes.revision = revision;
             kubernetes.reports = self.world.reports();
             self.metrics.pods_refused.reset();
-            for report in kubernetes.reports.values() {
-                if let Verdict::Refused(refusal) = &report.verdict {
+            self.evidence.ambiguous.clear();
+            for Report { pod, verdict, .. } in kubernetes.reports.values() {
+                if let Verdict::Refused(refusal) = verdict {
                     self.metrics.pods_refused.with_label_values(&[refusal.name()]).inc();
+                    if matches!(refusal, Refusal::Ambiguous(_)) {
+                        self.evidence.ambiguous.push(format!("{pod}: {refusal}"));
+                    }
                 }
             }
         } else if kubernetes.journal.is_idle() {

@@ -38,6 +38,10 @@ impl Agent {
         match event {
             Event::Part { tag: Tag::Ports, body, more } => {
                 if let MultipartReply::PortStats(stats) = body {
+                    for port in &stats {
+                        let received = port.rx_packets.unwrap_or_default();
+                        self.evidence.coverage.take_in_port(port.port, received);
+                    }
                     self.overhead.hear(stats);
                 }
                 if !more {
@@ -48,6 +52,7 @@ impl Agent {
                         userspace: bridge.is_some_and(|bridge| bridge.datapath_type == "netdev"),
                     };
                     let time = processor::read(&self.settings.run_folder.join(PIDFILE));
+                    self.compare_ports(Instant::now());
                     self.overhead.finish(bridge, time, Instant::now());
                 }
                 None

@@ -6,7 +6,7 @@ use flows::plan::Plan;
 use tracing::{info, warn};
 
 use super::{Agent, RESCAN, milliseconds};
-use crate::health::Health;
+use crate::{health::Health, switch::SinkFault};
 
 /// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
 const RESTORED: Duration = Duration::from_secs(30);
@@ -26,21 +26,25 @@ impl Agent {
         let mut problems = self.world.problems();
         problems.extend(self.stalled.then(|| STALLED.to_owned()));
         problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
-        let ready = complete && problems.is_empty();
-        if ready && let Some(started) = self.started.take() {
+        if complete
+            && problems.is_empty()
+            && let Some(started) = self.started.take()
+        {
             let pods = self.world.mirrored_pods();
             info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
         }
-        let rejected = self.world.plan().into_iter().flat_map(Plan::rejected);
+        let mut degraded = self.world.degraded();
+        self.judge_copies(&mut problems, &mut degraded);
+        let ready = complete && problems.is_empty();
         let health = Health {
             ready,
             complete,
             paused: self.world.audience().is_paused(),
             problems,
+            degraded,
             remarks: self.world.remarks(),
-            rejected: rejected.map(ToString::to_string).collect(),
         };
-        self.measure(ready);
+        self.measure(&health);
         self.health.send_if_modified(|before| {
             let changed = *before != health;
             *before = health;
@@ -84,7 +88,7 @@ impl Agent {
         self.world.switch().is_ok() && !self.stalled
     }
 
-    fn measure(&self, ready: bool) {
+    fn measure(&self, health: &Health) {
         let desired = self.world.plan().map_or(0, |plan| plan.flows.len());
         let metrics = &self.metrics;
         self.tell_connected("openflow", self.is_switch_heard());
@@ -93,11 +97,14 @@ impl Agent {
             self.tell_connected("kubernetes", cluster.is_connected());
         }
         let nic = self.world.sink().link.as_ref();
-        metrics.mirror_nic_up.set(nic.is_some_and(|link| link.up).into());
+        let fault = self.world.switch().ok().and_then(|switch| switch.sink_port().fault());
+        let has_carrier = fault != Some(SinkFault::NoCarrier);
+        metrics.mirror_nic_up.set((has_carrier && nic.is_some_and(|link| link.up)).into());
         let audience = self.world.audience();
         metrics.listeners.set(audience.listeners.map(|number| number as f64));
         metrics.mirroring_paused.set(audience.is_paused().into());
-        metrics.ready.set(ready.into());
+        metrics.ready.set(health.ready.into());
+        metrics.degraded.set((!health.degraded.is_empty()).into());
         metrics.flows_desired.set(desired as i64);
         metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);
         metrics.flows_missing.set(self.missing as i64);

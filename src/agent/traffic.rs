@@ -30,6 +30,11 @@ impl Traffic {
         Self { ledger: Ledger::default(), export: Export::new(metrics), read: None }
     }
 
+    /// All copies that the flows have made.
+    pub(super) fn offered(&self) -> FlowCounters {
+        self.ledger.offered()
+    }
+
     /// The copies of all that is mirrored.
     pub(super) fn totals(&self) -> HashMap<&Series, FlowCounters> {
         self.ledger.lines().map(|(series, line)| (&**series, line.total)).collect()
@@ -66,6 +71,7 @@ impl Agent {
         let (sink, counted) = (switch.take_sink(), switch.take_counted());
         if let Some(stats) = sink {
             self.traffic.export.read_port(&stats);
+            self.evidence.shortfall.taken(self.metrics.copies_delivered.get(), Instant::now());
         }
         if let Some(census) = counted {
             let now = Instant::now();
@@ -77,6 +83,7 @@ impl Agent {
             self.traffic.ledger.read(census, |cookie| owner(&self.world, cookie), now);
             self.traffic.read = Some(now);
             self.traffic.export.follow(&self.traffic.ledger);
+            self.compare_flows(now);
         }
     }
 }

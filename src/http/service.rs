@@ -17,7 +17,7 @@ use super::{
     page::{PAGE, POLICY},
 };
 use crate::{
-    health::{Health, PAUSED},
+    health::{DEGRADED, Health, PAUSED},
     inquiry::Inquirer,
     status::live::Live,
 };
@@ -96,8 +96,10 @@ impl Service {
             let lines = ["ready"]
                 .into_iter()
                 .chain(health.paused.then_some(PAUSED))
-                .chain(health.remarks.iter().map(String::as_str));
-            let text = lines.map(|line| format!("{line}\n")).collect::<String>();
+                .chain(health.remarks.iter().map(String::as_str))
+                .map(str::to_owned)
+                .chain(health.degraded.iter().map(|reason| format!("{DEGRADED}{reason}")));
+            let text = lines.map(|line| line + "\n").collect::<String>();
             return answer(StatusCode::OK, TEXT, text);
         }
         let mut reasons = health.problems.join("\n");

@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::health::PAUSED;
+use crate::health::{DEGRADED, PAUSED};
 
 /// Longest answer that is read, in bytes; ours has a line for each problem.
 const ANSWER: usize = 64 * 1024;
@@ -16,10 +16,12 @@ const ANSWER: usize = 64 * 1024;
 /// How the agent is, by its own word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Everything that should be mirrored is.
+    /// The agent mirrors.
     Ready {
         /// It mirrors nothing, as nobody listens.
         paused: bool,
+        /// What it mirrors only in part, and why.
+        degraded: Vec<String>,
     },
     /// The agent runs, and names what is wrong.
     NotReady(Vec<String>),
@@ -31,7 +33,11 @@ pub enum Readiness {
 pub(super) async fn ask(address: SocketAddr, limit: Duration) -> Readiness {
     match timeout(limit, get(address)).await {
         Ok(Ok((StatusCode::OK, text))) => {
-            Readiness::Ready { paused: text.lines().any(|line| line == PAUSED) }
+            let degraded = text.lines().filter_map(|line| line.strip_prefix(DEGRADED));
+            Readiness::Ready {
+                paused: text.lines().any(|line| line == PAUSED),
+                degraded: degraded.map(str::to_owned).collect(),
+            }
         }
         Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, text))) => {
             Readiness::NotReady(text.lines().map(str::to_owned).collect())

@@ -1,6 +1,6 @@
-//! Keeps flooded packets off a port: sets its NO_FLOOD bit.
+//! Keeps flooded packets off a port, and has all others get out by it: sets its NO_FLOOD bit and clears its NO_FWD bit.
 //!
-//! The bit exists in OpenFlow 1.0 only; OVS drops it from port modifications of later versions
+//! The first exists in OpenFlow 1.0 only; OVS drops it from port modifications of later versions
 //! (`lib/ofp-port.c`). So this speaks 1.0, on a short-lived connection of its own beside the agent's
 //! session: in go the bridge's management socket, a port's number and its hardware address, which the switch wants as
 //! well. (It would tell it, but of no more than 1,364 ports: a features reply has a length of 16 bits.) A new port has the bit
@@ -80,7 +80,7 @@ pub enum NoFloodError {
     },
 }
 
-/// Sets the NO_FLOOD bit of the port with OpenFlow number `port` and this hardware address on the bridge at `endpoint`, within
+/// Sets the NO_FLOOD bit and clears the NO_FWD bit of the port with OpenFlow number `port` and this hardware address on the bridge at `endpoint`, within
 /// five seconds.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use std::{
 
 use flows::ofp::{
     BundleCommand, BundleFlags, DecodeError, Features, FlowMod, FlowRemoved, FlowUpdate, Message,
-    MultipartReply, MultipartRequest, OfpError, VERSION, Versions,
+    MultipartReply, MultipartRequest, OfpError, PortDesc, VERSION, Versions,
 };
 
 use super::codec::Frame;
@@ -75,6 +75,8 @@ pub enum Event<T> {
     Updates(Vec<FlowUpdate>),
     /// A flow with `OFPFF_SEND_FLOW_REM` is gone.
     FlowRemoved(FlowRemoved),
+    /// A port's configuration or state has changed.
+    PortChanged(PortDesc),
     /// Something went wrong that no request is known for; nothing to do but tell.
     Stray(RequestError),
 }
@@ -313,6 +315,7 @@ impl<T: Copy> Session<T> {
                 .take()
                 .map(|Bundle { tag, refused, .. }| Event::Bundle { tag, outcome: Ok(()), refused }),
             Message::FlowRemoved(removed) => Some(Event::FlowRemoved(removed)),
+            Message::PortStatus { port, .. } => Some(Event::PortChanged(port)),
             // Echo replies have done their work by being heard; the rest is not asked for.
             _ => None,
         })

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use flows::plan::Plan;
+use flows::{plan::Plan, tap::Direction};
 
 use super::{Choice, Selected, Selection, Wish};
 use crate::{
@@ -15,13 +15,15 @@ use crate::{
     verdict::{Refusal, Report, Verdict},
 };
 
-/// How things stand with each Pod, by its UID, when the switch has all flows of `plan`.
+/// How things stand with each Pod, by its UID, when the switch has all flows of `plan`; `blindness` says why nothing is
+/// copied of what a port receives all the same.
 #[must_use]
 pub fn reports(
     selection: &Selection,
     wish: &Wish,
     cluster: &Cluster,
     plan: &Plan,
+    blindness: impl Fn(&Selected) -> Option<String>,
 ) -> BTreeMap<Arc<str>, Report> {
     let mut of: HashMap<&Pod, Vec<&Selected>> = HashMap::new();
     for selected in selection.ports() {
@@ -38,7 +40,7 @@ pub fn reports(
         let invalid = meta.marks.invalid().chain(namespace.invalid());
         let report = Report {
             pod: pod.clone(),
-            verdict: verdict(pod, &asked, ports, wish, plan),
+            verdict: verdict(pod, &asked, ports, wish, plan, &blindness),
             invalid: invalid.map(|(key, value)| (key.into(), value.into())).collect(),
         };
         (Arc::clone(&meta.uid), report)
@@ -58,6 +60,7 @@ fn verdict(
     ports: &[&Selected],
     wish: &Wish,
     plan: &Plan,
+    blindness: &impl Fn(&Selected) -> Option<String>,
 ) -> Verdict {
     if let Some(refusal) = wish.namespaces.refusal(pod.namespace.as_deref()) {
         return if asked.is_empty() { Verdict::Left } else { Verdict::Refused(refusal) };
@@ -74,7 +77,15 @@ fn verdict(
         return Verdict::Refused(Refusal::NoPort { bridge, network });
     }
     let mut mirrored = Vec::new();
-    for Selected { port, .. } in ports.iter().filter(|selected| selected.is_mirrored()) {
+    for selected in ports.iter().filter(|selected| selected.is_mirrored()) {
+        let port = &selected.port;
+        if let Some(blindness) = blindness(selected) {
+            let reason = format!("{} {blindness}", Direction::FromPod);
+            return Verdict::Refused(Refusal::Unserved {
+                port: Arc::clone(&port.interface),
+                reason,
+            });
+        }
         match (plan.rejected_of(&port.interface).last(), port.ofport) {
             (None, Some(ofport)) => mirrored.push((Arc::clone(&port.interface), ofport)),
             (rejected, _) => {

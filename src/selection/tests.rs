@@ -260,7 +260,7 @@ fn verdict(
 ) -> Verdict {
     let cluster = cluster(&[("shop", "web", pod)], &[("shop", namespace)]);
     let selection = select(ports, wish, Some(&cluster));
-    let mut reports = reports(&selection, wish, &cluster, plan);
+    let mut reports = reports(&selection, wish, &cluster, plan, |_| None);
     reports.remove("uid-web").unwrap().verdict
 }
 
@@ -334,7 +334,8 @@ fn who_does_not_ask_is_not_told_of_refusals() {
 fn values_that_are_not_understood_are_reported() {
     let of_namespace = [("shop", &[(MIRROR_ANNOTATION, "on")][..])];
     let cluster = cluster(&[("shop", "web", &[(MIRROR_ANNOTATION, "yes")])], &of_namespace);
-    let reports = reports(&Selection::default(), &wish(false), &cluster, &Plan::default());
+    let reports =
+        reports(&Selection::default(), &wish(false), &cluster, &Plan::default(), |_| None);
     let invalid = reports["uid-web"].invalid.iter().map(|(key, value)| (&**key, &**value));
     let both = [(MIRROR_ANNOTATION, "yes"), (MIRROR_ANNOTATION, "on")];
     assert_eq!(invalid.collect::<Vec<_>>(), both);

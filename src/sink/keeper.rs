@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Demand {
     /// MTU in bytes of the Pod port that has the largest.
     pub mtu: u32,
-    /// The number of the connection to the switch, if there is one: a new one may be to a switch that has forgotten a
-    /// port's settings.
+    /// How often the port's settings in the switch may have become others, if there is a connection to it: a new one may be
+    /// to a switch that has forgotten them, and somebody may have changed them.
     pub switch: Option<u64>,
     /// Whether somebody listens on it who gets nothing that is kept from the host's network stack.
     pub by_protocol: bool,

@@ -53,7 +53,7 @@ pub(super) fn taps(
             direction,
             packets: counted.map(|counted| counted.packets),
             bytes: counted.map(|counted| counted.bytes),
-            problem: problem(view, port, direction, missing),
+            problem: problem(view, selected, direction, missing),
         }
     })
     .collect()
@@ -79,7 +79,7 @@ fn by_cookie(flows: &[Flow]) -> HashMap<Cookie, usize> {
 /// What is wrong with one direction of a port.
 fn problem(
     view: &View<'_>,
-    port: &PodPort,
+    selected: &Selected,
     direction: Direction,
     missing: Option<&usize>,
 ) -> Option<String> {
@@ -90,12 +90,13 @@ fn problem(
     if view.world.switch().is_ok_and(|switch| switch.marker().is_none()) {
         return Some("no free marker bits".to_owned());
     }
-    let rejected = plan.rejected_of(&port.interface);
+    let rejected = plan.rejected_of(&selected.port.interface);
     let mut rejected = rejected.iter().filter(|rejected| rejected.direction == direction);
     match (rejected.next(), missing) {
         (Some(rejected), _) => Some(rejected.reason.to_string()),
         (None, Some(1)) => Some("its flow is missing".to_owned()),
         (None, Some(count)) => Some(format!("{count} flows are missing")),
+        (None, None) if direction == Direction::FromPod => view.world.blindness(selected),
         (None, None) => None,
     }
 }

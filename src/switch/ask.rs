@@ -13,9 +13,12 @@ use flows::{
 const HOOKS: u32 = 1;
 const GUARD: u32 = 2;
 const PROBE: u32 = 3;
+const INGRESS: u32 = 4;
 const TABLE: u32 = 0x100;
 /// `OFPRR_IDLE_TIMEOUT` to `OFPRR_EVICTION`: whatever the reason (OpenFlow 1.5.1, 7.4.2).
 const FLOW_REMOVED_REASONS: u32 = 0x3f;
+/// `OFPPR_MODIFY`: a port's configuration or state has changed (OpenFlow 1.5.1, 7.4.3).
+const PORT_MODIFIED: u32 = 1 << 2;
 
 /// Every flow.
 pub(super) fn everything() -> MultipartRequest {
@@ -76,13 +79,20 @@ pub(super) fn watch_table(table: TableId) -> MultipartRequest {
     MultipartRequest::FlowMonitor(vec![request])
 }
 
-/// The switch's word when a flow of ours goes, and no other that is not asked for. The second message lets them through
+/// What others install in table 0 from now on, without actions: a flow there may come before ours.
+pub(super) fn watch_ingress() -> MultipartRequest {
+    let flags = MonitorFlags::ADD | MonitorFlags::REMOVED | MonitorFlags::MODIFY;
+    let request = FlowMonitorRequest { table: TableId(0), flags, ..monitor(INGRESS) };
+    MultipartRequest::FlowMonitor(vec![request])
+}
+
+/// The switch's word when a flow of ours goes or a port changes, and no other that is not asked for. The second message lets them through
 /// on a management socket, where nothing comes unasked before (OVS `ofconn_receives_async_msg`); the first sees to it
 /// that OVN's packets for its controller are not among them.
-pub(super) fn to_hear_of_removals() -> [Message; 2] {
+pub(super) fn to_be_notified() -> [Message; 2] {
     let events = [
         (AsyncEvent::PACKET_IN, 0),
-        (AsyncEvent::PORT_STATUS, 0),
+        (AsyncEvent::PORT_STATUS, PORT_MODIFIED),
         (AsyncEvent::FLOW_REMOVED, FLOW_REMOVED_REASONS),
     ];
     let role = AsyncRole::PrimaryOrEqual;

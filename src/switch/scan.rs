@@ -1,12 +1,14 @@
 //! A look at everybody's flows: who else uses the bits that we mark frames with?
 
-use std::{collections::BTreeMap, mem};
+use std::mem;
 
 use flows::{
     marker::{self, MarkerBits},
     model::{Flow, FlowKey, TableId},
     plan::COPY_PRIORITY,
 };
+
+use super::rivals::Rivals;
 
 /// Something of others that is in our way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +23,8 @@ pub enum Conflict {
     },
     /// A flow as high as ours, which may win over them or lose.
     #[error(
-        "table {} has a foreign flow of priority {}, where ours must be alone: remove it or give it a priority below {COPY_PRIORITY}",
-        .0.table, .0.priority
+        "table {} has a foreign flow of priority {} ({}), where ours must be alone: remove it or give it a priority below {COPY_PRIORITY}",
+        .0.table, .0.priority, .0.matching
     )]
     Priority(FlowKey),
 }
@@ -49,8 +51,7 @@ pub(super) struct Scan {
 #[derive(Default)]
 pub(super) struct Found {
     used: u32,
-    /// One flow of each table that has any as high as ours.
-    high: BTreeMap<TableId, FlowKey>,
+    rivals: Rivals,
 }
 
 impl Scan {
@@ -62,8 +63,20 @@ impl Scan {
     /// Takes in a foreign flow.
     pub(super) fn look_at(&mut self, flow: &Flow) {
         self.found.used |= marker::register_bits_used(flow, MarkerBits::REGISTER);
-        if flow.key.priority >= COPY_PRIORITY {
-            self.found.high.entry(flow.key.table).or_insert_with(|| flow.key.clone());
+        self.found.rivals.insert(flow);
+    }
+
+    /// Somebody else installed or changed a flow. A scan under way may have read its place already.
+    pub(super) fn note_rival(&mut self, found: &mut Found, flow: &Flow) {
+        for rivals in [&mut self.found.rivals, &mut found.rivals] {
+            rivals.insert(flow);
+        }
+    }
+
+    /// Somebody else's flow is gone.
+    pub(super) fn forget_rival(&mut self, found: &mut Found, key: &FlowKey) {
+        for rivals in [&mut self.found.rivals, &mut found.rivals] {
+            rivals.remove(key);
         }
     }
 
@@ -96,7 +109,6 @@ impl Found {
 
     /// Flows of `tables` as high as ours.
     pub(super) fn high(&self, tables: impl IntoIterator<Item = TableId>) -> Vec<Conflict> {
-        let high = tables.into_iter().filter_map(|table| self.high.get(&table));
-        high.cloned().map(Conflict::Priority).collect()
+        self.rivals.of(tables).into_iter().map(Conflict::Priority).collect()
     }
 }

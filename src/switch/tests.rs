@@ -1,8 +1,8 @@
 use flows::{
     model::{Action, Cookie, Field, FlowKey, Match, MatchField, Purpose},
     ofp::{
-        AsyncEvent, AsyncMask, FlowDesc, FlowFlags, FlowMonitorRequest, FlowRemoved, FlowStats,
-        OfpError, RemovedReason, Timeouts,
+        AsyncEvent, FlowDesc, FlowFlags, FlowMonitorRequest, FlowRemoved, FlowStats, OfpError,
+        RemovedReason, Timeouts,
     },
 };
 
@@ -50,11 +50,17 @@ fn new(wanted: Option<MarkerBits>) -> Switch {
     Switch::new(features, wanted)
 }
 
-/// What is asked, but for what the mirror port has counted, which is answered.
+/// What is asked, but for how the mirror port is, what it has counted, and what others install in table 0, which is answered.
 fn asked(switch: &mut Switch) -> Vec<(Tag, MultipartRequest)> {
     let mut asked: Vec<_> = std::iter::from_fn(|| switch.poll_request()).collect();
-    for (tag, _) in asked.extract_if(.., |(tag, _)| *tag == Tag::Sink) {
-        let body = MultipartReply::PortStats(vec![]);
+    for (tag, _) in
+        asked.extract_if(.., |(tag, _)| matches!(tag, Tag::Sink | Tag::SinkState | Tag::Ingress))
+    {
+        let body = match tag {
+            Tag::Sink => MultipartReply::PortStats(vec![]),
+            Tag::SinkState => MultipartReply::PortDesc(vec![]),
+            _ => MultipartReply::FlowMonitor(vec![]),
+        };
         switch.handle(Event::Part { tag, body, more: false }, Instant::now());
     }
     asked
@@ -140,6 +146,8 @@ fn known(flows: &[Flow]) -> Switch {
     assert_eq!(tags(&mut switch), [Tag::Hooks]);
     initial(&mut switch, Tag::Hooks, flows);
     follow(&mut switch, None, &[]);
+    assert_eq!(tags(&mut switch), []);
+    follow(&mut switch, None, &[]);
     assert!(switch.is_known() && switch.is_settled());
     switch
 }
@@ -192,6 +200,7 @@ fn all_flows_are_read_before_ours_are_watched() {
     assert!(!switch.is_known(), "what the monitor tells first is still to come");
 
     initial(&mut switch, Tag::Hooks, &[ours(2)]);
+    assert_eq!(asked(&mut switch), []);
     follow(&mut switch, None, &[]);
     assert!(switch.is_known() && switch.is_settled());
     assert_eq!(observed(&switch), [2]);
@@ -383,7 +392,8 @@ fn without_flow_monitors_the_switch_is_to_tell_of_removals_and_ours_are_read_the
     let mut switch = polled(&[ours(2)]);
     let Some(Message::SetAsync(masks)) = switch.poll_message() else { panic!("no mask") };
     let unmasked: Vec<_> = masks.iter().filter(|mask| mask.reasons != 0).collect();
-    assert!(matches!(unmasked[..], [AsyncMask { event: AsyncEvent::FLOW_REMOVED, .. }]));
+    let events: Vec<_> = unmasked.iter().map(|mask| mask.event).collect();
+    assert_eq!(events, [AsyncEvent::PORT_STATUS, AsyncEvent::FLOW_REMOVED]);
     assert!(matches!(switch.poll_message(), Some(Message::SetConfig { miss_send_len: 1.., .. })));
     let Flow { key, cookie, .. } = ours(2);
     let removed = FlowRemoved {
@@ -490,4 +500,26 @@ fn a_foreign_flow_as_high_as_ours_is_a_conflict_in_the_tables_that_matter() {
     let text: Vec<_> = switch.conflicts().iter().map(ToString::to_string).collect();
     assert!(text[0].starts_with("table 65 has a foreign flow of priority 65534"), "{text:?}");
     assert!(text[1].starts_with("table 0 has a foreign flow of priority 65534"), "{text:?}");
+}
+
+#[test]
+fn a_foreign_flow_in_front_of_ours_is_a_conflict_from_its_report_on_and_until_it_goes() {
+    let mut switch = known(&[ours(2)]);
+    let high = flow(0, 65535, Cookie(1), vec![MatchField::exact(Field::IN_PORT, 9)], 1);
+    update(&mut switch, added(high.clone()));
+    let text = switch.conflicts()[0].to_string();
+    assert!(text.starts_with("table 0 has a foreign flow of priority 65535 (in_port=9)"), "{text}");
+    update(&mut switch, added(flow(0, 100, Cookie(1), vec![], 1)));
+    update(&mut switch, removed(high));
+    assert_eq!(switch.conflicts(), []);
+}
+
+#[test]
+fn a_foreign_flow_that_comes_during_a_scan_is_not_forgotten_by_its_end() {
+    let mut switch = known(&[ours(2)]);
+    switch.rescan();
+    assert_eq!(tags(&mut switch), [Tag::Scan]);
+    update(&mut switch, added(flow(0, 65535, Cookie(1), vec![], 1)));
+    read(&mut switch, Tag::Scan, &[ours(2)]);
+    assert_eq!(switch.conflicts().len(), 1);
 }

@@ -35,7 +35,7 @@ pub(super) struct Agent {
     pub(super) address: String,
     pub(super) reachable: bool,
     pub(super) ready: bool,
-    /// Its reasons for not being ready, or why it can't be reached.
+    /// Its reasons for not being ready, or what it mirrors only in part, or why it can't be reached.
     pub(super) reasons: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ fn counted(seen: &Observation) -> HashMap<Cookie, FlowCounters> {
 impl Agent {
     fn of((address, readiness): &(SocketAddr, Readiness)) -> Self {
         let (reachable, ready, reasons) = match readiness {
-            Readiness::Ready { .. } => (true, true, vec![]),
+            Readiness::Ready { degraded, .. } => (true, true, degraded.clone()),
             Readiness::NotReady(reasons) => (true, false, reasons.clone()),
             Readiness::Unreachable(reason) => (false, false, vec![reason.clone()]),
         };
@@ -109,7 +109,10 @@ fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> 
                 .filter(|reason| !reason.is_empty())
                 .map(|reason| format!("the agent is not ready: {reason}")),
         ),
-        Some(Readiness::Ready { .. }) | None => {}
+        Some(Readiness::Ready { degraded, .. }) => problems.extend(
+            degraded.iter().map(|reason| format!("the agent mirrors in part only: {reason}")),
+        ),
+        None => {}
     }
     let difference = difference
         .map_or((0, 0), |difference| (difference.missing.len(), difference.superfluous.len()));

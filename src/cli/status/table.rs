@@ -106,7 +106,8 @@ fn connected(yes: bool) -> &'static str {
 
 fn readiness(agent: &Agent) -> &'static str {
     match (agent.reachable, agent.ready) {
-        (_, true) => "ready",
+        (_, true) if agent.reasons.is_empty() => "ready",
+        (_, true) => "degraded",
         (true, false) => "not ready",
         (false, false) => "no answer",
     }

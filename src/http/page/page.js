@@ -283,10 +283,12 @@ function draw(status) {
   say('node', status.node ?? '');
   document.title = `${status.ready ? '' : '! '}ofmirror ${status.node ?? ''}`;
   const isPaused = status.ready && status.paused;
-  say('state', !status.ready ? 'not ready' : isPaused ? 'paused: nobody listens' : 'all is mirrored that should be');
-  byId('state').className = !status.ready ? 'bad' : isPaused ? 'paused' : 'good';
+  const isDegraded = status.degraded.length > 0;
+  say('state', !status.ready ? 'not ready' : isPaused ? 'paused: nobody listens' :
+    isDegraded ? 'degraded: not all is mirrored that should be' : 'all is mirrored that should be');
+  byId('state').className = !status.ready || isDegraded ? 'bad' : isPaused ? 'paused' : 'good';
   list('problems', [...status.problems, ...status.complete ? [] : ['flows are not all installed yet']]);
-  list('rejected', status.rejected);
+  list('degraded', status.degraded);
   list('remarks', status.remarks);
   tiles(status);
   takeTaps(status.taps, status.counted_seconds);

@@ -28,7 +28,7 @@ async fn against(bytes: &[u8], then_close: bool) -> Result<(), NoFloodError> {
     let port_mod = [
         1, 15, 0, 32, 0, 0, 0, 2, // header
         0, 3, 2, 0, 0, 0, 0, 9, // port_no, hw_addr
-        0, 0, 0, 16, 0, 0, 0, 16, // config, mask
+        0, 0, 0, 16, 0, 0, 0, 48, // config, mask
         0, 0, 0, 0, 0, 0, 0, 0, // advertise, pad
     ];
     assert_eq!(said[8..40], port_mod);

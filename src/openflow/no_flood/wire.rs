@@ -6,6 +6,8 @@ use super::{HEADER_LENGTH, NoFloodError, VERSION};
 
 /// `OFPPC10_NO_FLOOD`: floods leave the port out.
 const NO_FLOOD: u32 = 1 << 4;
+/// `OFPPC_NO_FWD`: the switch drops what is sent to the port.
+const NO_FWD: u32 = 1 << 5;
 
 /// `OFPT_PORT_MOD`.
 const PORT_MOD_TYPE: u8 = 15;
@@ -16,7 +18,7 @@ const PORT_MOD_LENGTH: u16 = 32;
 /// `OFPET_HELLO_FAILED`.
 const HELLO_FAILED: u16 = 0;
 
-/// The request to set `port`'s NO_FLOOD bit and leave its other bits as they are:
+/// The request to set `port`'s NO_FLOOD bit, clear its NO_FWD bit, and leave its other bits as they are:
 ///
 /// ```text
 /// header 8 | port_no 2 | hw_addr 6 | config 4 | mask 4 | advertise 4 | pad 4
@@ -29,7 +31,7 @@ pub(super) fn port_mod(xid: u32, port: u16, hw_addr: [u8; 6]) -> Vec<u8> {
     message.extend(port.to_be_bytes());
     message.extend(hw_addr);
     message.extend(NO_FLOOD.to_be_bytes());
-    message.extend(NO_FLOOD.to_be_bytes());
+    message.extend((NO_FLOOD | NO_FWD).to_be_bytes());
     message.extend([0; 8]);
     message
 }
