@@ -127,6 +127,26 @@ fn a_pod_of_which_nothing_reaches_its_copy_flow_is_named_also_where_nothing_repo
 }
 
 #[test]
+fn copies_that_never_arrive_are_counted_against_those_that_were_made() -> Result {
+    let node = Node::start()?;
+    let ip = |line: &str| node.namespace().ip(line.split(' ')).map(drop);
+    ip("link add eth9 type veth peer name eth9p")?;
+    ip("link set eth9p up")?;
+    let agent = node.agent(&[ALL, "--mirror-iface=eth9"])?;
+    await_whole(&agent)?;
+    // The device is up and has a carrier, and drops all that is sent to it.
+    let tc = node.namespace().program("tc");
+    tc.args("qdisc add dev eth9 root blackhole".split(' ')).run()?;
+    until("the loss to be noticed", || {
+        agent.alive()?;
+        ping(&node)?;
+        let answer = agent.get("/readyz")?;
+        Ok(answer.filter(|answer| answer.body.contains("copies: eth9 ")).map(drop))
+    })?;
+    agent.stop()
+}
+
+#[test]
 fn a_port_that_cannot_be_mirrored_leaves_the_agent_ready_and_degraded() -> Result {
     let node = Node::start()?;
     node.vsctl(
