@@ -62,15 +62,23 @@ struct Node {
     pods: pods::Pods,
 
     /// NIC that gets the copies: made as an internal port of the bridge if the host has none of that name
+    ///
+    /// A NIC of the host is attached to the bridge, unless the node needs it. A port that is on the bridge already is used only if an
+    /// agent made it, a Mirror record of OVSDB sends to it, or it is marked for this:
+    /// ovs-vsctl set Port NAME external_ids:ofmirror-sink=true
     #[arg(long, env = "OFMIRROR_MIRROR_IFACE", default_value = "mirror0", value_name = "NAME", value_parser = nic_name)]
     mirror_iface: String,
+
+    /// Wait for the mirror NIC if the host has none of that name, instead of making it
+    #[arg(long, env = "OFMIRROR_MIRROR_IFACE_MUST_EXIST")]
+    mirror_iface_must_exist: bool,
 
     /// When to copy. A NIC whose listeners can't be seen from here, such as a physical one, is always copied to
     #[arg(long, env = "OFMIRROR_MIRROR_WHEN", default_value = "always", value_name = "WHEN")]
     mirror_when: MirrorWhen,
 
     /// Bridge that OVN runs
-    #[arg(long, env = "OFMIRROR_BRIDGE", default_value = "br-int", value_name = "NAME")]
+    #[arg(long, env = "OFMIRROR_BRIDGE", default_value = "br-int", value_name = "NAME", value_parser = nic_name)]
     bridge: String,
 
     /// Folder with the sockets of Open vSwitch
@@ -128,6 +136,11 @@ impl Node {
     }
 
     async fn settings(&self) -> anyhow::Result<Settings> {
+        anyhow::ensure!(
+            self.mirror_iface != self.bridge,
+            "--mirror-iface and --bridge are both {}, but a bridge can't get the copies: name another NIC, or none for mirror0",
+            self.bridge
+        );
         Ok(Settings {
             wish: Wish {
                 bridge: self.bridge.clone(),
@@ -135,6 +148,7 @@ impl Node {
                 namespaces: self.pods.rule(),
             },
             nic: self.mirror_iface.clone(),
+            nic_must_exist: self.mirror_iface_must_exist,
             run_folder: self.ovs_rundir.clone(),
             ovsdb: self.ovsdb(),
             openflow: self.openflow(),
@@ -171,11 +185,12 @@ fn nic_name(text: &str) -> Result<String, String> {
     // IFNAMSIZ of linux/if.h counts the terminating zero; what else the kernel refuses is in dev_valid_name().
     let valid = (1..16).contains(&text.len())
         && !matches!(text, "." | "..")
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':'));
+        // The kernel makes another name of one with '%': of mirror%d the first of mirror0, mirror1 ... that is free.
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
     if valid {
         Ok(text.to_owned())
     } else {
-        Err("a NIC's name has 1 to 15 letters, digits, '-', '_' or '.'".to_owned())
+        Err("a device's name has 1 to 15 letters, digits, '-', '_' or '.'".to_owned())
     }
 }
 

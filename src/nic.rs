@@ -11,6 +11,7 @@
 mod apply;
 mod attach;
 mod drain;
+mod elsewhere;
 mod error;
 mod link;
 mod listeners;
@@ -22,6 +23,7 @@ mod watch;
 pub use apply::apply;
 pub use attach::{Unattachable, check_attachable};
 pub use drain::{leave_to_host, take_from_host};
+pub use elsewhere::{Absence, find_elsewhere};
 pub use error::NicError;
 pub use link::{DefaultRoute, Drain, Ipv6, Link, Master};
 pub use listeners::{Listeners, Uncountable, listeners};

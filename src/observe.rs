@@ -22,7 +22,7 @@ use crate::{
     cluster::{self, News},
     endpoint::Endpoint,
     kubernetes::feed::Feed,
-    nic::{self, Link},
+    nic::{self, Absence, Link},
     openflow::{connection::Connection, session},
     ovsdb::{self, ConnectionError},
     settings::{PodSource, Settings},
@@ -42,6 +42,8 @@ pub struct Observation {
     pub world: World,
     /// The mirror NIC as the kernel has it.
     pub link: Result<Option<Link>, String>,
+    /// Where the mirror NIC is if the kernel has none here.
+    absence: Absence,
     /// Our flows with what they have counted, in the order of table, priority and match.
     pub flows: Vec<FlowDesc>,
     /// Where the agent was asked how it is, and what it says; none if it was not asked.
@@ -66,7 +68,11 @@ pub async fn observe(
     for news in cluster {
         world.hear(news);
     }
-    let mut observation = Observation { settings, world, link, flows: vec![], agent };
+    let absence = match &link {
+        Ok(None) => find_link(&settings, &world, limit).await,
+        _ => Absence::Unknown,
+    };
+    let mut observation = Observation { settings, world, link, absence, flows: vec![], agent };
     observation.look_at_sink();
     match connection {
         Ok((features, connection)) => observation.read_switch(features, connection, limit).await,
@@ -92,13 +98,19 @@ impl Observation {
     /// What is known of the mirror port.
     #[must_use]
     pub fn facts(&self) -> Facts<'_> {
-        Facts {
-            bridge: &self.settings.wish.bridge,
-            nic: &self.settings.nic,
-            snapshot: &self.world.ovsdb().snapshot,
+        let (settings, demand) = (&self.settings, self.world.demand());
+        let snapshot = &self.world.ovsdb().snapshot;
+        let facts = Facts {
             link: self.link.as_ref().ok().and_then(Option::as_ref),
-            mtu: self.world.demand().mtu,
-        }
+            absence: self.absence,
+            must_exist: settings.nic_must_exist,
+            mtu: demand.mtu,
+            least_mtu: demand.least_mtu,
+            ..Facts::of(&settings.wish.bridge, &settings.nic, snapshot)
+        };
+        // What the agent has not given a port of the bridge, the kernel has refused.
+        let refused_mtu = sink::port(&facts).and(facts.link).map(|link| link.mtu + 1);
+        Facts { refused_mtu, ..facts }
     }
 
     /// What the agent would do next about the mirror port; none as long as the database is unknown.
@@ -253,6 +265,13 @@ async fn read_link(nic: &str, limit: Duration) -> Result<Option<Link>, String> {
         Ok(link) => link.map_err(|error| error.to_string()),
         Err(_) => Err(format!("the kernel has not described {nic} within {} s", limit.as_secs())),
     }
+}
+
+/// Where the mirror port's device is, which is not here.
+async fn find_link(settings: &Settings, world: &World, limit: Duration) -> Absence {
+    let facts = Facts::of(&settings.wish.bridge, &settings.nic, &world.ovsdb().snapshot);
+    let found = timeout(limit, nic::find_elsewhere(facts.nic, sink::mac(&facts))).await;
+    found.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 async fn connect(

@@ -17,6 +17,8 @@ pub struct Settings {
     pub wish: Wish,
     /// Name of the mirror NIC.
     pub nic: String,
+    /// Whether a NIC that does not exist is waited for, instead of made.
+    pub nic_must_exist: bool,
     /// Where the daemons of Open vSwitch leave their process numbers.
     pub run_folder: PathBuf,
     /// Where OVSDB listens.

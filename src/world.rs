@@ -68,6 +68,7 @@ impl World {
         };
         let mut world = Self::new(settings.wish.clone(), cluster);
         world.nic.clone_from(&settings.nic);
+        world.rows.leave_out(&settings.nic);
         world.set_audience(Audience::unknown(settings.when));
         world
     }
@@ -225,6 +226,7 @@ impl World {
         let mtu = self.pods.mtu().unwrap_or(MTU);
         Demand {
             mtu,
+            least_mtu: self.rows.least_mtu(),
             switch: self.switch.is_ok().then_some(self.port_settings),
             by_protocol: self.audience.by_protocol,
         }

@@ -321,6 +321,7 @@ fn agent(peer: &Peer) -> (impl Future, watch::Receiver<Health>) {
     let (sender, health) = watch::channel(Health::default());
     let settings = Settings {
         wish: Wish { bridge: "br-int".into(), all: true, namespaces: NamespaceRule::default() },
+        nic_must_exist: false,
         nic: "hostile0".into(),
         run_folder: "/nonexistent".into(),
         ovsdb: Endpoint::Unix("/nonexistent/db.sock".into()),

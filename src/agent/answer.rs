@@ -47,11 +47,9 @@ impl Agent {
             settings: &self.settings,
             world,
             sink: Facts {
-                bridge: &self.settings.wish.bridge,
-                nic: &self.settings.nic,
-                snapshot: &world.ovsdb().snapshot,
                 link: world.sink().link.as_ref(),
                 mtu: world.demand().mtu,
+                ..Facts::of(&self.settings.wish.bridge, &self.settings.nic, &world.ovsdb().snapshot)
             },
             difference: difference.as_ref(),
             openflow: self.is_switch_heard(),

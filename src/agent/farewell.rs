@@ -55,15 +55,9 @@ impl Agent {
 
     async fn remove_port(&self) -> Result<(), ovsdb::OvsdbError> {
         let snapshot = &self.world.ovsdb().snapshot;
-        let facts = sink::Facts {
-            bridge: &self.settings.wish.bridge,
-            nic: &self.settings.nic,
-            snapshot,
-            link: None,
-            mtu: 0,
-        };
+        let facts = sink::Facts::of(&self.settings.wish.bridge, &self.settings.nic, snapshot);
         match sink::port(&facts) {
-            Some((bridge, port, _)) if sink::is_ours(port) => {
+            Some((bridge, port, interface)) if sink::may_remove(port, interface) => {
                 let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
                 self.ovsdb.transact(removal).await?;
                 info!(nic = self.settings.nic, "our mirror port is gone");

@@ -96,10 +96,11 @@ impl Agent {
         if let Some(cluster) = self.world.cluster() {
             self.tell_connected("kubernetes", cluster.is_connected());
         }
-        let nic = self.world.sink().link.as_ref();
+        let sink = self.world.sink();
+        let up = sink.link.as_ref().map(|link| link.up).or(sink.moved);
         let fault = self.world.switch().ok().and_then(|switch| switch.sink_port().fault());
         let has_carrier = fault != Some(SinkFault::NoCarrier);
-        metrics.mirror_nic_up.set((has_carrier && nic.is_some_and(|link| link.up)).into());
+        metrics.mirror_nic_up.set((has_carrier && up.unwrap_or_default()).into());
         let audience = self.world.audience();
         metrics.listeners.set(audience.listeners.map(|number| number as f64));
         metrics.mirroring_paused.set(audience.is_paused().into());

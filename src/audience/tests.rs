@@ -10,6 +10,7 @@ fn link() -> Link {
         up: true,
         arp: false,
         mtu: 1500,
+        max_mtu: None,
         master: None,
         addresses: vec![],
         default_routes: vec![],

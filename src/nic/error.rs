@@ -48,6 +48,14 @@ impl NicError {
         }
     }
 
+    /// Whether the kernel can't do it with this link, whoever asks.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        const LIMITS: [i32; 6] =
+            [libc::EINVAL, libc::ERANGE, libc::EOPNOTSUPP, libc::EBUSY, libc::EIO, libc::ENOMEM];
+        LIMITS.iter().any(|errno| self.is(*errno))
+    }
+
     /// Whether the kernel answered with this errno.
     pub(super) fn is(&self, errno: i32) -> bool {
         matches!(self, Self::Refused { errno: answer, .. } if answer.raw_os_error() == Some(errno))

@@ -25,6 +25,8 @@ pub struct Link {
     pub arp: bool,
     /// Largest packet without the Ethernet header, in bytes.
     pub mtu: u32,
+    /// The largest MTU that its driver allows, in bytes; none where the kernel does not say.
+    pub max_mtu: Option<u32>,
     /// The link that owns it: a bond, a bridge, or `ovs-system`, which owns each NIC attached to
     /// the kernel datapath of OVS. Ports of the userspace datapath have none.
     pub master: Option<Master>,
@@ -159,6 +161,7 @@ pub(super) mod tests {
             up: false,
             arp: true,
             mtu: 1500,
+            max_mtu: None,
             master: None,
             addresses: vec![],
             default_routes: vec![],

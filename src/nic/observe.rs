@@ -109,6 +109,7 @@ pub(super) fn decode(message: LinkMessage) -> Link {
         up: header.flags.contains(LinkFlags::Up),
         arp: !header.flags.contains(LinkFlags::Noarp),
         mtu: 0,
+        max_mtu: None,
         master: None,
         addresses: vec![],
         default_routes: vec![],
@@ -120,6 +121,7 @@ pub(super) fn decode(message: LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::MaxMtu(mtu) => link.max_mtu = Some(mtu).filter(|mtu| *mtu > 0),
             LinkAttribute::Controller(index) => link.master = Some(Master { index, name: None }),
             LinkAttribute::Address(bytes) if header.link_layer_type == LinkLayerType::Ether => {
                 link.mac = bytes.try_into().ok();

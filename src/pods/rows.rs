@@ -8,7 +8,10 @@ use std::{
 use imbl::{OrdSet, ordset::DiffItem};
 
 use super::PodPort;
-use crate::ovsdb::{Snapshot, Uuid};
+use crate::{
+    ovsdb::{Interface, Snapshot, Uuid},
+    sink::mtu,
+};
 
 /// Follows the interfaces of a bridge.
 #[derive(Debug)]
@@ -17,13 +20,37 @@ pub struct Rows {
     seen: Snapshot,
     /// The Port row that an Interface row is in.
     port_of: HashMap<Uuid, Uuid>,
+    /// The interface whose MTU does not count.
+    left_out: String,
+    /// MTUs in bytes of the others that count for the bridge's internal ports, and the same in order.
+    mtu_of: HashMap<Uuid, u32>,
+    mtus: BTreeSet<(u32, Uuid)>,
 }
 
 impl Rows {
     /// Follows the bridge of that name, of which nothing has been seen yet.
     #[must_use]
     pub fn new(bridge: &str) -> Self {
-        Self { bridge: bridge.to_owned(), seen: Snapshot::default(), port_of: HashMap::new() }
+        Self {
+            bridge: bridge.to_owned(),
+            seen: Snapshot::default(),
+            port_of: HashMap::new(),
+            left_out: String::new(),
+            mtu_of: HashMap::new(),
+            mtus: BTreeSet::new(),
+        }
+    }
+
+    /// Lets the MTU of the interface of that name not count; to be called before any is followed.
+    pub fn leave_out(&mut self, interface: &str) {
+        interface.clone_into(&mut self.left_out);
+    }
+
+    /// The MTU in bytes that Open vSwitch gives internal ports for which nobody asked one: the smallest of all others. None if
+    /// there is no other.
+    #[must_use]
+    pub fn least_mtu(&self) -> Option<u32> {
+        self.mtus.first().map(|(mtu, _)| *mtu)
     }
 
     /// The interfaces that are different in `now` from what was seen last, by name: as a Pod's port, or none. Takes as long as
@@ -55,8 +82,19 @@ impl Rows {
         }
         for uuid in touched {
             let on_bridge = self.port_of.get(&uuid).is_some_and(|port| ports.contains(port));
-            if let Some(interface) = now.interface(&uuid).filter(|_| on_bridge) {
+            let interface = now.interface(&uuid).filter(|_| on_bridge);
+            if let Some(interface) = interface {
                 changes.insert(interface.name.as_str().into(), PodPort::of(interface));
+            }
+            if let Some(mtu) = self.mtu_of.remove(&uuid) {
+                self.mtus.remove(&(mtu, uuid));
+            }
+            let counts = |interface: &&Interface| {
+                !mtu::follows_others(interface) && interface.name != self.left_out
+            };
+            if let Some(mtu) = interface.filter(counts).and_then(|interface| interface.mtu) {
+                self.mtu_of.insert(uuid, mtu);
+                self.mtus.insert((mtu, uuid));
             }
         }
         self.seen = now.clone();

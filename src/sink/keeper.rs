@@ -12,12 +12,15 @@ use tokio::{
 use super::{
     Facts, OWNER, SinkState, Step,
     host_stack::{HostStack, Sparing},
-    mirrors, next_step,
+    mac, mirrors, mtu, next_step, port,
 };
 use crate::{
-    nic::{self, NicError},
+    nic::{self, Absence, Change, NicError},
     openflow::no_flood::{NoFloodError, set_no_flood},
-    ovsdb::{self, Mirror, OvsdbError, mirror_port},
+    ovsdb::{
+        self, Mirror, OvsdbError,
+        mirror_port::{self, PortKind},
+    },
     settings::Settings,
 };
 
@@ -31,6 +34,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Demand {
     /// MTU in bytes of the Pod port that has the largest.
     pub mtu: u32,
+    /// The smallest MTU of the ports whose MTUs count for the bridge's internal ports, the mirror port's apart.
+    pub least_mtu: Option<u32>,
     /// How often the port's settings in the switch may have become others, if there is a connection to it: a new one may be
     /// to a switch that has forgotten them, and somebody may have changed them.
     pub switch: Option<u64>,
@@ -60,6 +65,8 @@ pub struct Keeper {
     failures: IntCounter,
     /// The port that is kept free of floods, and the connection by which that was said.
     quieted: Option<(OfPort, u64)>,
+    /// The number of the link that the kernel refused an MTU, and the smallest that it refused.
+    refused_mtu: Option<(u32, u32)>,
     host_stack: Sparing,
 }
 
@@ -81,7 +88,16 @@ impl Keeper {
         failures: IntCounter,
     ) -> Self {
         let host_stack = Sparing::new(host_stack);
-        Self { settings, replace_mirrors, ovsdb, states, failures, quieted: None, host_stack }
+        Self {
+            settings,
+            replace_mirrors,
+            ovsdb,
+            states,
+            failures,
+            quieted: None,
+            refused_mtu: None,
+            host_stack,
+        }
     }
 
     /// Keeps the port as `demands` say. Ends when the agent does, or by being dropped.
@@ -110,7 +126,10 @@ impl Keeper {
                 changed = database.changed() => if changed.is_err() { return Ok(()) },
                 changed = demands.changed() => if changed.is_err() { return Ok(()) },
                 () = announcements.changed() => {}
-                () = sleep(pause.unwrap_or(LOOK)) => if pause.is_none() { self.quieted = None },
+                () = sleep(pause.unwrap_or(LOOK)) => if pause.is_none() {
+                    self.quieted = None;
+                    self.refused_mtu = None;
+                },
             }
         }
     }
@@ -120,13 +139,16 @@ impl Keeper {
         snapshot: &ovsdb::Snapshot,
         demand: Demand,
     ) -> Result<Progress, StepError> {
-        let link = nic::observe(&self.settings.nic).await?;
+        let settings = self.settings.clone();
+        let link = nic::observe(&settings.nic).await?;
         let facts = Facts {
-            bridge: &self.settings.wish.bridge,
-            nic: &self.settings.nic,
-            snapshot,
             link: link.as_ref(),
+            absence: self.absence(snapshot, link.as_ref()).await,
+            must_exist: settings.nic_must_exist,
             mtu: demand.mtu,
+            least_mtu: demand.least_mtu,
+            refused_mtu: self.refused_mtu(link.as_ref()),
+            ..Facts::of(&settings.wish.bridge, &settings.nic, snapshot)
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
@@ -136,7 +158,7 @@ impl Keeper {
             // of them come first.
             (Step::Done(_), _, Some((link, due))) => self.host_stack.settle(link, due).await?,
             (Step::Done(port), Some(switch), _) if self.quieted != Some((*port, switch)) => {
-                self.keep_floods_off(*port, facts.link).await?;
+                self.keep_floods_off(*port, &facts).await?;
                 self.quieted = Some((*port, switch));
             }
             (Step::Done(_), ..) if self.replace_mirrors && selecting(&facts).next().is_some() => {
@@ -154,26 +176,36 @@ impl Keeper {
                     return Ok(Progress::Again);
                 }
                 let (nic, bridge_name) = (&self.settings.nic, &self.settings.wish.bridge);
-                tracing::info!(nic, bridge = bridge_name, ?kind, "making the mirror port");
+                match kind {
+                    PortKind::Internal => tracing::warn!(
+                        nic,
+                        bridge = bridge_name,
+                        "the host has no NIC of this name: making an internal port of the bridge. If a NIC shall be waited for instead, say --mirror-iface-must-exist"
+                    ),
+                    PortKind::Device => {
+                        tracing::info!(nic, bridge = bridge_name, "attaching the NIC to the bridge")
+                    }
+                }
+                let internal = *kind == PortKind::Internal;
                 let port = mirror_port::NewPort {
                     name: nic.clone(),
                     kind: *kind,
-                    mtu_request: (*kind == mirror_port::PortKind::Internal).then_some(demand.mtu),
+                    mtu_request: mtu::request(&facts).filter(|_| internal),
                     external_ids: BTreeMap::from([(OWNER.0.to_owned(), OWNER.1.to_owned())]),
                 };
                 self.transact(mirror_port::create_port(bridge, &port)).await?;
             }
-            (Step::Remove(bridge, port), Some(_), _) => {
+            (Step::Remove(bridge, port, why), Some(_), _) => {
                 if self.is_lasting(&facts, &step).await? {
                     let nic = &self.settings.nic;
-                    tracing::warn!(nic, "the mirror port has lost its device; making it anew");
+                    tracing::warn!(nic, "taking the mirror port off the bridge, as {why}");
                     self.transact(mirror_port::remove_port(bridge, port, OWNER)).await?;
                 }
             }
             (Step::RequestMtu(interface, mtu), ..) => {
-                self.transact(mirror_port::request_mtu(interface, Some(*mtu))).await?;
+                self.transact(mirror_port::request_mtu(interface, *mtu)).await?;
             }
-            (Step::Quiet(link, changes), ..) => nic::apply(link, changes).await?,
+            (Step::Quiet(link, changes), ..) => self.change(link, changes).await?,
         }
         Ok(Progress::Again)
     }
@@ -185,7 +217,41 @@ impl Keeper {
         sleep(PAUSE).await;
         let now = self.ovsdb.states().borrow().snapshot.clone();
         let link = nic::observe(&self.settings.nic).await?;
-        Ok(next_step(&Facts { snapshot: &now, link: link.as_ref(), ..*facts }) == *step)
+        let absence = self.absence(&now, link.as_ref()).await;
+        Ok(next_step(&Facts { snapshot: &now, link: link.as_ref(), absence, ..*facts }) == *step)
+    }
+
+    /// Where the device of the mirror port is, if it has one and that is not here.
+    async fn absence(&self, snapshot: &ovsdb::Snapshot, link: Option<&nic::Link>) -> Absence {
+        let facts = Facts::of(&self.settings.wish.bridge, &self.settings.nic, snapshot);
+        let internal = port(&facts).is_some_and(|(_, _, interface)| interface.kind == "internal");
+        if link.is_some() || !internal {
+            return Absence::Unknown;
+        }
+        nic::find_elsewhere(facts.nic, mac(&facts)).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot tell whether the mirror port's device was moved or deleted");
+            Absence::Unknown
+        })
+    }
+
+    fn refused_mtu(&self, link: Option<&nic::Link>) -> Option<u32> {
+        self.refused_mtu
+            .filter(|(index, _)| link.is_some_and(|link| link.index == *index))
+            .map(|(_, mtu)| mtu)
+    }
+
+    /// Changes the link. A NIC that can't have an MTU carries what fits, so that is no failure.
+    async fn change(&mut self, link: &nic::Link, changes: &[Change]) -> Result<(), NicError> {
+        let (mtus, others): (Vec<_>, Vec<_>) =
+            changes.iter().copied().partition(|change| matches!(change, Change::Mtu(_)));
+        match (nic::apply(link, &mtus).await, mtus.as_slice()) {
+            (Err(error), [Change::Mtu(mtu)]) if error.is_limit() => {
+                tracing::warn!(%error, "going on with an MTU of {}", link.mtu);
+                self.refused_mtu = Some((link.index, *mtu));
+            }
+            (result, _) => result?,
+        }
+        nic::apply(link, &others).await
     }
 
     async fn transact(&self, operations: Vec<ovsdb::Operation>) -> Result<(), StepError> {
@@ -206,14 +272,12 @@ impl Keeper {
         self.transact(mirror_port::empty_mirrors(selecting)).await
     }
 
-    async fn keep_floods_off(
-        &self,
-        port: OfPort,
-        link: Option<&nic::Link>,
-    ) -> Result<(), StepError> {
+    async fn keep_floods_off(&self, port: OfPort, facts: &Facts<'_>) -> Result<(), StepError> {
         // Only OpenFlow 1.0 can say it, with its 16 bits for a port.
         let Ok(port) = u16::try_from(port.0) else { return Ok(()) };
-        let Some(hw_addr) = link.and_then(|link| link.mac) else { return Ok(()) };
+        let Some(hw_addr) = facts.link.and_then(|link| link.mac).or_else(|| mac(facts)) else {
+            return Ok(());
+        };
         match set_no_flood(&self.settings.openflow, port, hw_addr).await {
             // OVN floods by listing the ports, so what can't be had here is not missed.
             Err(error @ NoFloodError::VersionRefused(_)) => {

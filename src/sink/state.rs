@@ -2,8 +2,8 @@
 
 use flows::model::OfPort;
 
-use super::{Facts, Step, mirrors, ofport, port};
-use crate::nic::Link;
+use super::{Facts, Problem, Step, mirrors, mtu, ofport, port};
+use crate::nic::{Absence, Link};
 
 /// What the mirror port is like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct SinkState {
     pub warning: Option<String>,
     /// The NIC as the kernel has it.
     pub link: Option<Link>,
+    /// Whether it is up in another network namespace, if somebody moved it there.
+    pub moved: Option<bool>,
     /// Whether it is an internal port of the bridge: what it gets comes out at the host and nowhere else.
     pub internal: bool,
 }
@@ -27,6 +29,7 @@ impl SinkState {
     /// which it has been ready before: it goes on being used while something about it is mended.
     #[must_use]
     pub fn of(facts: &Facts<'_>, step: &Step<'_>, ready_as: Option<OfPort>) -> Self {
+        let number = ofport(facts);
         let selecting = mirrors(facts).find(|(_, mirror)| mirror.selects());
         let idle = mirrors(facts).find(|(_, mirror)| !mirror.selects());
         let nic = facts.nic;
@@ -37,14 +40,20 @@ impl SinkState {
             }),
             _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
         };
-        let warning = idle.map(|(_, mirror)| {
-            format!(
-                "Mirror record {:?} in OVSDB is there for {nic}, but selects nothing",
-                mirror.name
-            )
-        });
-        let number = ofport(facts);
+        // A port that turns out to be somebody else's is let go of at once.
+        let refused = matches!(step, Step::Wait(Problem::Ineligible(_)));
+        let warnings = [
+            idle.map(|(_, mirror)| {
+                let name = &mirror.name;
+                format!("Mirror record {name:?} in OVSDB is there for {nic}, but selects nothing")
+            }),
+            number.and_then(|_| mtu::warning(facts)),
+            number.filter(|_| facts.link.is_none()).and_then(|_| moved(facts)),
+        ];
+        let warnings: Vec<_> = warnings.into_iter().flatten().collect();
+        let warning = (!warnings.is_empty() && !refused).then(|| warnings.join("; "));
         let ready = selecting.is_none()
+            && !refused
             && (matches!(step, Step::Done(_)) || (ready_as.is_some() && ready_as == number));
         Self {
             known: true,
@@ -52,7 +61,25 @@ impl SinkState {
             problem,
             warning,
             link: facts.link.cloned(),
+            moved: match facts.absence {
+                Absence::Moved { up } if facts.link.is_none() => Some(up),
+                _ => None,
+            },
             internal: port(facts).is_some_and(|(_, _, interface)| interface.kind == "internal"),
         }
+    }
+}
+
+/// What is to be known of a device that somebody moved away.
+fn moved(facts: &Facts<'_>) -> Option<String> {
+    let nic = facts.nic;
+    match facts.absence {
+        Absence::Moved { up: true } => Some(format!(
+            "somebody moved {nic} into another network namespace: copies go on there, where ofmirror can't see who listens, nor keep the device quiet"
+        )),
+        Absence::Moved { up: false } => Some(format!(
+            "somebody moved {nic} into another network namespace and it is down there, so copies are lost: bring it up there"
+        )),
+        Absence::Deleted | Absence::Unknown => None,
     }
 }

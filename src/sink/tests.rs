@@ -12,6 +12,7 @@ const MIRROR: u128 = 4;
 #[derive(Clone)]
 pub(super) struct Database {
     interface: Option<Interface>,
+    port: Port,
     ours: bool,
     bridge: &'static str,
     mirror: Option<Mirror>,
@@ -19,7 +20,13 @@ pub(super) struct Database {
 
 impl Database {
     fn without_port() -> Self {
-        Self { interface: None, ours: false, bridge: "br-int", mirror: None }
+        let port = Port {
+            uuid: Uuid::from_u128(PORT),
+            name: "mirror0".to_owned(),
+            interfaces: BTreeSet::from([Uuid::from_u128(INTERFACE)]),
+            ..Port::default()
+        };
+        Self { interface: None, port, ours: false, bridge: "br-int", mirror: None }
     }
 
     pub(super) fn with_port() -> Self {
@@ -44,6 +51,15 @@ impl Database {
         self
     }
 
+    fn port(mut self, change: impl FnOnce(&mut Port)) -> Self {
+        change(&mut self.port);
+        self
+    }
+
+    fn named(self, name: &str) -> Self {
+        self.port(|row| row.name = name.to_owned())
+    }
+
     fn mirror(mut self, select_all: bool) -> Self {
         self.mirror = Some(Mirror {
             uuid: Uuid::from_u128(MIRROR),
@@ -57,12 +73,8 @@ impl Database {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let owner = (OWNER.0.to_owned(), OWNER.1.to_owned());
-        let port = Port {
-            uuid: Uuid::from_u128(PORT),
-            name: "mirror0".to_owned(),
-            external_ids: BTreeMap::from_iter(self.ours.then_some(owner)),
-            interfaces: BTreeSet::from([Uuid::from_u128(INTERFACE)]),
-        };
+        let mut port = self.port.clone();
+        port.external_ids.extend(self.ours.then_some(owner));
         let bridge = Bridge {
             uuid: Uuid::from_u128(BRIDGE),
             name: self.bridge.to_owned(),
@@ -90,6 +102,7 @@ pub(super) fn quiet_link() -> Link {
         up: true,
         arp: false,
         mtu: 1400,
+        max_mtu: None,
         master: None,
         addresses: vec![],
         default_routes: vec![],
@@ -100,14 +113,23 @@ pub(super) fn quiet_link() -> Link {
 }
 
 pub(super) fn facts<'a>(snapshot: &'a Snapshot, link: Option<&'a Link>) -> Facts<'a> {
-    Facts { bridge: "br-int", nic: "mirror0", snapshot, link, mtu: 1400 }
+    Facts {
+        link,
+        absence: Absence::Deleted,
+        mtu: 1400,
+        least_mtu: Some(1400),
+        ..Facts::of("br-int", "mirror0", snapshot)
+    }
 }
 
 /// The next step in words: what kind, and what it says.
 fn step(database: &Database, link: Option<&Link>) -> (&'static str, String) {
     let snapshot = database.snapshot();
-    let step = next_step(&facts(&snapshot, link));
-    let kind = match &step {
+    in_words(&next_step(&facts(&snapshot, link)))
+}
+
+fn in_words(step: &Step<'_>) -> (&'static str, String) {
+    let kind = match step {
         Step::Done(_) => "done",
         Step::Wait(_) => "wait",
         Step::Create(..) => "create",
@@ -191,7 +213,7 @@ fn our_internal_port_is_made_anew_when_its_device_is_gone() {
 
 #[test]
 fn a_port_of_others_without_a_device_is_left_to_them() {
-    let theirs = Database::with_port().of_others();
+    let theirs = Database::with_port().of_others().mirror(false);
     let (kind, text) = step(&theirs, None);
     assert_eq!(kind, "wait");
     assert!(text.contains("no device of this network namespace"), "{text}");
@@ -212,15 +234,191 @@ fn an_attached_nic_that_was_unplugged_is_waited_for() {
     assert!(text.contains("no device"), "{text}");
 }
 
+/// The next step in words, on a bridge whose other ports have these MTUs.
+fn step_with_mtus(
+    database: &Database,
+    link: Option<&Link>,
+    least_mtu: Option<u32>,
+    mtu: u32,
+) -> (&'static str, String) {
+    let snapshot = database.snapshot();
+    let facts = Facts { least_mtu, mtu, ..facts(&snapshot, link) };
+    in_words(&next_step(&facts))
+}
+
 #[test]
-fn an_internal_port_with_a_small_mtu_is_given_that_of_the_largest_pod_port() {
-    let small = Database::with_port().interface(|row| row.mtu = Some(1300));
-    let (kind, text) = step(&small, Some(&quiet_link()));
-    assert_eq!((kind, &*text), ("mtu", "set the MTU to 1400"));
-    let asked = small.interface(|row| row.mtu_request = Some(1400));
-    assert_eq!(step(&asked, Some(&quiet_link())).0, "done", "asked for already");
-    let large = Database::with_port().interface(|row| row.mtu = Some(9000));
-    assert_eq!(step(&large, Some(&Link { mtu: 9000, ..quiet_link() })).0, "done");
+fn the_switch_is_asked_for_an_mtu_only_where_pods_have_larger_ones_than_it_gives_unasked() {
+    let port = Database::with_port();
+    let asked = port.clone().interface(|row| row.mtu_request = Some(9000));
+    let link = quiet_link();
+    let large = Link { mtu: 9000, ..quiet_link() };
+    let of = |database, link, least, mtu| step_with_mtus(database, Some(link), least, mtu);
+    assert_eq!(of(&port, &link, Some(1400), 9000), ("mtu", "set the MTU to 9000".to_owned()));
+    assert_eq!(of(&asked, &large, Some(1400), 9000).0, "done");
+    assert_eq!(of(&port, &link, Some(1400), 1400).0, "done", "it is given the same unasked");
+    let text = "leave the MTU to Open vSwitch".to_owned();
+    assert_eq!(of(&asked, &large, Some(9000), 9000), ("mtu", text.clone()));
+    assert_eq!(of(&asked, &large, None, 1500), ("mtu", text), "others would follow it");
+    assert_eq!(of(&port, &link, None, 1500).0, "done");
+    let short = Link { mtu: 1000, ..quiet_link() };
+    assert_eq!(of(&port, &short, Some(1400), 1400), ("quiet", "set the MTU to 1400".to_owned()));
+    let limited = Link { max_mtu: Some(8000), ..quiet_link() };
+    assert_eq!(of(&port, &limited, Some(1400), 9000), ("mtu", "set the MTU to 8000".to_owned()));
+    let theirs = port.clone().of_others().mirror(false);
+    assert_eq!(of(&theirs, &link, Some(1400), 9000).0, "done", "its row is not ours");
+}
+
+#[test]
+fn a_nic_that_lowers_the_mtu_of_others_is_neither_attached_nor_kept() {
+    let (none, nic) = (Database::without_port(), quiet_link());
+    let of = |database: &Database, refused_mtu, least, mtu| {
+        let snapshot = database.snapshot();
+        let facts = Facts { least_mtu: least, mtu, refused_mtu, ..facts(&snapshot, Some(&nic)) };
+        in_words(&next_step(&facts))
+    };
+    let quiet = ("quiet", "set the MTU to 8900".to_owned());
+    assert_eq!(of(&none, None, Some(8900), 8900), quiet, "before it is attached");
+    let (kind, text) = of(&none, Some(8900), Some(8900), 8900);
+    assert_eq!(kind, "wait");
+    assert!(text.contains("has an MTU of 1400") && text.contains("have 8900"), "{text}");
+    assert_eq!(of(&none, Some(8900), Some(1400), 8900).0, "create", "it lowers nobody");
+    let (kind, text) = of(&none, Some(8900), Some(1450), 8900);
+    assert_eq!((kind, &*text), ("quiet", "set the MTU to 1450"), "at least as much as that");
+
+    let attached = Database::with_port().interface(|row| row.kind.clear());
+    assert_eq!(of(&attached, None, Some(8900), 8900), quiet);
+    let (kind, text) = of(&attached, Some(8900), Some(8900), 8900);
+    assert_eq!(
+        (kind, &*text),
+        ("remove", "take mirror0 off br-int, as its MTU lowers that of other ports")
+    );
+    assert_eq!(of(&attached, Some(8900), Some(1400), 8900).0, "done", "what fits is mirrored");
+    let theirs = attached.of_others().mirror(false);
+    assert_eq!(of(&theirs, Some(8900), Some(8900), 8900).0, "done", "it was there before");
+}
+
+#[test]
+fn copies_that_are_too_long_for_the_nic_are_told() {
+    let snapshot = Database::with_port().snapshot();
+    let link = quiet_link();
+    let facts = Facts { mtu: 8900, refused_mtu: Some(8900), ..facts(&snapshot, Some(&link)) };
+    let state = SinkState::of(&facts, &Step::Done(OfPort(7)), None);
+    assert_eq!((state.ofport, state.problem), (Some(OfPort(7)), None));
+    let warning = state.warning.expect("told");
+    assert!(warning.contains("MTU of 1400") && warning.contains("8900"), "{warning}");
+}
+
+#[test]
+fn a_nic_waits_for_others_whose_mtu_counts_if_internal_ports_would_follow_it() {
+    let database = Database::with_port().interface(|row| row.name = "ovn0".to_owned());
+    let nic = Link { mtu: 1500, ..quiet_link() };
+    for (its, kind) in [(1400, "wait"), (1500, "create")] {
+        let database = database.clone().interface(|row| row.mtu = Some(its)).named("ovn0");
+        let snapshot = database.snapshot();
+        let facts = Facts { least_mtu: None, mtu: 1500, ..facts(&snapshot, Some(&nic)) };
+        assert_eq!(in_words(&next_step(&facts)).0, kind, "{its}");
+    }
+}
+
+#[test]
+fn a_port_of_others_is_used_only_if_it_is_there_for_copies() {
+    let mark = |row: &mut Port| {
+        row.external_ids.insert("ofmirror-sink".to_owned(), "true".to_owned());
+    };
+    let theirs = Database::with_port().of_others();
+    let (kind, text) = step(&theirs, Some(&quiet_link()));
+    assert_eq!(kind, "wait");
+    assert!(text.contains("ovs-vsctl set Port mirror0 external_ids:ofmirror-sink=true"), "{text}");
+    for usable in [theirs.clone().port(mark), theirs.clone().mirror(false)] {
+        assert_eq!(step(&usable, Some(&quiet_link())).0, "done");
+        let used = state(&usable, Some(&quiet_link()), Some(OfPort(7)));
+        assert_eq!(used.ofport, Some(OfPort(7)));
+        let addresses = vec!["192.0.2.7/24".parse().unwrap()];
+        let needed = Link { addresses, ..quiet_link() };
+        let (kind, text) = step(&usable, Some(&needed));
+        assert_eq!(kind, "wait");
+        assert!(text.contains("has the address 192.0.2.7/24"), "{text}");
+        assert_eq!(state(&usable, Some(&needed), Some(OfPort(7))).ofport, None, "at once");
+    }
+    let ours = Database::with_port();
+    let addresses = vec!["192.0.2.7/24".parse().unwrap()];
+    assert_eq!(step(&ours, Some(&Link { addresses, ..quiet_link() })).0, "done");
+}
+
+#[test]
+fn no_mark_makes_a_port_of_ovn_usable() {
+    let id = |key: &str| BTreeMap::from([(key.to_owned(), "x".to_owned())]);
+    let marked = Database::with_port().port(|row| {
+        row.external_ids.insert("ofmirror-sink".to_owned(), "true".to_owned());
+    });
+    for (database, words) in [
+        (marked.clone().interface(|row| row.external_ids = id("iface-id")), "logical port x"),
+        (marked.clone().interface(|row| row.external_ids = id("ovn-x")), "belongs to OVN"),
+        (
+            marked.clone().port(|row| row.external_ids.extend(id("ovn-localnet-port"))),
+            "ovn-localnet",
+        ),
+        (marked.clone().interface(|row| row.kind = "patch".to_owned()), "of type patch"),
+        (marked.clone().interface(|row| row.kind = "geneve".to_owned()), "of type geneve"),
+        (marked.clone().interface(|row| row.ofport = Ofport::Number(65534)), "is a bridge"),
+        (marked.clone().interface(|row| row.name = "eth0".to_owned()), "part of port mirror0"),
+        (marked.clone().port(|row| row.interfaces.extend([Uuid::from_u128(77)])), "part of port"),
+    ] {
+        let (kind, text) = step(&database, Some(&quiet_link()));
+        assert_eq!(kind, "wait", "{words}");
+        assert!(text.contains(words), "{text}");
+        assert_eq!(state(&database, Some(&quiet_link()), Some(OfPort(7))).ofport, None, "{words}");
+    }
+    let taken = Database::with_port().interface(|row| row.external_ids = id("iface-id"));
+    let snapshot = taken.snapshot();
+    let (_, port, interface) = port(&facts(&snapshot, None)).expect("it is there");
+    assert!(is_ours(port) && !may_remove(port, interface), "somebody made it a Pod's");
+}
+
+#[test]
+fn a_device_that_was_moved_is_left_where_it_is() {
+    let snapshot = Database::with_port().snapshot();
+    let moved = |up| Facts { absence: Absence::Moved { up }, ..facts(&snapshot, None) };
+    for (up, words) in [(true, "copies go on there"), (false, "bring it up there")] {
+        let step = next_step(&moved(up));
+        assert_eq!(step, Step::Done(OfPort(7)));
+        let state = SinkState::of(&moved(up), &step, None);
+        assert_eq!((state.ofport, state.moved), (Some(OfPort(7)), Some(up)));
+        let warning = state.warning.expect("told");
+        assert!(warning.contains(words), "{warning}");
+    }
+    let unclear = Facts { absence: Absence::Unknown, ..facts(&snapshot, None) };
+    assert_eq!(in_words(&next_step(&unclear)).0, "wait");
+}
+
+#[test]
+fn a_nic_that_must_exist_is_waited_for() {
+    let of = |database: &Database, link| {
+        let snapshot = database.snapshot();
+        in_words(&next_step(&Facts { must_exist: true, ..facts(&snapshot, link) }))
+    };
+    let (kind, text) = of(&Database::without_port(), None);
+    assert_eq!(kind, "wait");
+    assert!(text.contains("there is no NIC mirror0 yet"), "{text}");
+    let nic = quiet_link();
+    assert_eq!(of(&Database::without_port(), Some(&nic)).0, "create");
+    let attached = Database::with_port().interface(|row| row.kind.clear());
+    assert_eq!(of(&attached, Some(&nic)).0, "done");
+    let (kind, text) = of(&Database::with_port(), Some(&nic));
+    assert_eq!(kind, "remove", "it has the name of the NIC that is to come");
+    assert!(text.contains("keeps a NIC of that name from coming"), "{text}");
+}
+
+#[test]
+fn a_nic_is_attached_by_its_own_name_only() {
+    let nic = Link { name: "eth1".to_owned(), ..quiet_link() };
+    let (kind, text) = step(&Database::without_port(), Some(&nic));
+    assert_eq!(kind, "wait");
+    assert!(text.contains("mirror0 is another name of eth1"), "{text}");
+    let member = Database::with_port().named("bond0");
+    let (kind, text) = step(&member, Some(&quiet_link()));
+    assert_eq!(kind, "wait", "Open vSwitch has it already");
+    assert!(text.contains("an interface of another port"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     nic,
     observe::Observation,
     ovsdb::{self, Bridge},
-    sink::{self, Problem, Step},
+    sink::{self, Problem, Step, eligible::Ineligible},
     switch::{Conflict, Watching},
 };
 
@@ -205,8 +205,20 @@ pub(super) fn nic(seen: &Observation) -> Check {
                 Problem::Broken { .. } => {
                     "take the port off the bridge, and the agent makes it anew"
                 }
-                Problem::OtherBridge { .. } | Problem::Unattachable(_) => {
+                Problem::OtherBridge { .. }
+                | Problem::Unattachable(_)
+                | Problem::Interface { .. }
+                | Problem::TooShort { .. } => {
                     "mirror to another NIC with --mirror-iface, or free this one"
+                }
+                Problem::Ineligible(Ineligible::NotMarked { .. }) => {
+                    "mark it if it is there for copies only: ovs-vsctl set Port NAME external_ids:ofmirror-sink=true"
+                }
+                Problem::Ineligible(_) => "mirror to another NIC with --mirror-iface",
+                Problem::OtherName { .. } => "give --mirror-iface the NIC's own name",
+                Problem::OnlyMtu { .. } => "nothing, if there is no Pod on the node yet",
+                Problem::Missing(_) => {
+                    "plug it in, or leave --mirror-iface-must-exist out to have an internal port of that name"
                 }
             },
         ),

@@ -82,8 +82,16 @@ fn mirror0_is_ours_once_kube_ovn_mirrors_to_another_nic() -> Result {
     })?;
     assert!(node.hooks()?.is_empty(), "copies come twice");
 
-    // What --mirror-iface=kube-ovn0 makes of it; mirror0 stays as a port that no Mirror record knows.
+    // What --mirror-iface=kube-ovn0 makes of it; mirror0 stays as a port that no Mirror record knows, so it might be anybody's.
     start_cni(&node, "kube-ovn0", "")?;
+    until("the agent to say that mirror0 may carry traffic", || {
+        let answer = agent.get("/readyz")?;
+        Ok(answer
+            .filter(|answer| answer.body.contains("external_ids:ofmirror-sink=true"))
+            .map(drop))
+    })?;
+    // deploy/MIGRATING.md says so.
+    node.vsctl(["set", "Port", "mirror0", "external_ids:ofmirror-sink=true"])?;
     agent.await_ready()?;
     cni_sees_annotation(&node, "a")?;
     let capture = node.capture(&["a"])?;

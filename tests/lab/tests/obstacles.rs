@@ -52,7 +52,10 @@ fn a_mirror_record_that_copies_to_our_nic_too_is_an_error_and_there_are_no_doubl
     await_complaint(&agent, "--replace-mirrors")?;
     assert!(node.hooks()?.is_empty());
 
+    // Without the record nothing says any more that the port is there for copies.
     node.vsctl(["clear", "Bridge", "br-int", "mirrors"])?;
+    await_complaint(&agent, "external_ids:ofmirror-sink=true")?;
+    node.vsctl(["set", "Port", MIRROR, "external_ids:ofmirror-sink=true"])?;
     agent.await_ready()?;
     node.assert_copies_are_exact()?;
     // One that comes later is found, too.
