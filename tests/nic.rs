@@ -12,8 +12,8 @@ use std::{
 };
 
 use ofmirror::nic::{
-    Change, Drain, Link, NicError, Unattachable, Watch, apply, check_attachable, leave_to_host,
-    observe, quiet, take_from_host, watch,
+    Absence, Change, Drain, Link, NicError, Unattachable, Watch, apply, check_attachable,
+    find_elsewhere, leave_to_host, observe, quiet, take_from_host, watch,
 };
 
 /// Tells the test that it is the inner run, and how deep.
@@ -382,5 +382,39 @@ fn copies_that_somebody_else_takes_are_left_to_him() {
         let used = link("other0").await;
         assert_eq!(used.drain, None, "it is not ours for its name");
         assert_eq!(used.master.map(|master| master.index), Some(theirs.index));
+    });
+}
+
+#[test]
+fn a_device_that_was_moved_is_told_from_one_that_was_deleted() {
+    let test = "a_device_that_was_moved_is_told_from_one_that_was_deleted";
+    let setup = "
+        tuntap add dev mirror0 mode tap
+        tuntap add dev other0 mode tap";
+    in_namespace(test, setup, async || {
+        let mac = link("mirror0").await.mac;
+        let whereabouts = async || find_elsewhere("mirror0", mac).await.unwrap();
+        let mut pod = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().unwrap();
+        let inside = format!("--target {} --net --preserve-credentials ip", pod.id());
+        let own = || std::fs::read_link("/proc/self/ns/net").unwrap();
+        while std::fs::read_link(format!("/proc/{}/ns/net", pod.id())).unwrap() == own() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Another device moved there first, so that the other namespace is known.
+        ip(&format!("link set other0 netns {}", pod.id()));
+        ip(&format!("link set mirror0 netns {}", pod.id()));
+        assert_eq!(observe("mirror0").await.unwrap(), None);
+        assert_eq!(whereabouts().await, Absence::Moved { up: false });
+        run("nsenter", &format!("{inside} link set mirror0 name eth1 up"));
+        assert_eq!(whereabouts().await, Absence::Moved { up: true }, "by its address");
+        run("nsenter", &format!("{inside} link set eth1 name mirror0 address 02:00:00:00:00:99"));
+        assert_eq!(whereabouts().await, Absence::Moved { up: true }, "by its name");
+        run("nsenter", &format!("{inside} link del mirror0"));
+        assert_eq!(whereabouts().await, Absence::Deleted);
+        run("nsenter", &format!("{inside} link add mirror0 type bridge"));
+        assert_eq!(whereabouts().await, Absence::Deleted, "no switch makes such a device");
+        pod.kill().unwrap();
+        pod.wait().unwrap();
+        assert_eq!(whereabouts().await, Absence::Deleted);
     });
 }

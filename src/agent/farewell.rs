@@ -29,8 +29,12 @@ impl Agent {
         if by(start + STEP, "the switch", "our flows", self.remove_flows()).await {
             info!("our flows are gone");
         }
-        let bridge = "the bridge that keeps copies from the host";
-        by(start + 2 * STEP, "the kernel", bridge, nic::leave_to_host(&self.settings.nic)).await;
+        // One that this agent has not seen on its port may be another agent's.
+        if self.has_drain() {
+            let bridge = "the bridge that keeps copies from the host";
+            let removal = nic::leave_to_host(&self.settings.nic);
+            by(start + 2 * STEP, "the kernel", bridge, removal).await;
+        }
         by(start + 3 * STEP, "OVSDB", "the mirror port", self.remove_port()).await;
     }
 
@@ -53,16 +57,26 @@ impl Agent {
         }
     }
 
+    /// Whether the bridge that keeps copies from the host belongs to a mirror port of this agent, as last seen.
+    fn has_drain(&self) -> bool {
+        let sink = self.world.sink();
+        let seen = sink.link.as_ref().is_some_and(|link| link.drain.is_some());
+        (sink.internal && seen) || self.our_port().is_some()
+    }
+
+    /// The mirror port, if it is to be taken off the bridge.
+    fn our_port(&self) -> Option<(&ovsdb::Bridge, &ovsdb::Port)> {
+        let (settings, snapshot) = (&self.settings, &self.world.ovsdb().snapshot);
+        let facts = sink::Facts::of(&settings.wish.bridge, &settings.nic, snapshot);
+        let (bridge, port, interface) = sink::port(&facts)?;
+        sink::may_remove(port, interface).then_some((bridge, port))
+    }
+
     async fn remove_port(&self) -> Result<(), ovsdb::OvsdbError> {
-        let snapshot = &self.world.ovsdb().snapshot;
-        let facts = sink::Facts::of(&self.settings.wish.bridge, &self.settings.nic, snapshot);
-        match sink::port(&facts) {
-            Some((bridge, port, interface)) if sink::may_remove(port, interface) => {
-                let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
-                self.ovsdb.transact(removal).await?;
-                info!(nic = self.settings.nic, "our mirror port is gone");
-            }
-            _ => {}
+        if let Some((bridge, port)) = self.our_port() {
+            let removal = mirror_port::remove_port(bridge, port, sink::OWNER);
+            self.ovsdb.transact(removal).await?;
+            info!(nic = self.settings.nic, "our mirror port is gone");
         }
         Ok(())
     }

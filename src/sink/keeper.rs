@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Facts, OWNER, SinkState, Step,
     host_stack::{HostStack, Sparing},
-    mac, mirrors, mtu, next_step, port,
+    leftovers, mac, mirrors, mtu, next_step, port,
 };
 use crate::{
     nic::{self, Absence, Change, NicError},
@@ -26,6 +26,8 @@ use crate::{
 
 /// How often the NIC is looked at without a reason: the kernel does not tell of every change.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often a NIC is looked at that is in another network namespace: nothing is announced from there.
+const LOOK_ELSEWHERE: Duration = Duration::from_secs(10);
 /// Pause after a step that failed, and before one that is only right if things stay as they are.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,8 @@ pub struct Keeper {
     quieted: Option<(OfPort, u64)>,
     /// The number of the link that the kernel refused an MTU, and the smallest that it refused.
     refused_mtu: Option<(u32, u32)>,
+    /// Whether it has been looked for what another agent has left.
+    cleared: bool,
     host_stack: Sparing,
 }
 
@@ -96,6 +100,7 @@ impl Keeper {
             failures,
             quieted: None,
             refused_mtu: None,
+            cleared: false,
             host_stack,
         }
     }
@@ -110,6 +115,9 @@ impl Keeper {
         loop {
             let demand = *demands.borrow_and_update();
             let known = database.borrow_and_update().clone();
+            if known.is_synced() && !std::mem::replace(&mut self.cleared, true) {
+                self.clear(&known.snapshot).await;
+            }
             if known.is_synced() && demand.mtu > 0 {
                 match self.take_step(&known.snapshot, demand).await {
                     Ok(Progress::Again) => continue,
@@ -122,14 +130,32 @@ impl Keeper {
                 }
             }
             let pause = self.host_stack.pause();
+            let look = if self.states.borrow().moved.is_some() { LOOK_ELSEWHERE } else { LOOK };
             tokio::select! {
                 changed = database.changed() => if changed.is_err() { return Ok(()) },
                 changed = demands.changed() => if changed.is_err() { return Ok(()) },
                 () = announcements.changed() => {}
-                () = sleep(pause.unwrap_or(LOOK)) => if pause.is_none() {
+                () = sleep(pause.unwrap_or(look)) => if pause.is_none() {
                     self.quieted = None;
                     self.refused_mtu = None;
                 },
+            }
+        }
+    }
+
+    /// Takes away what an agent has left that was killed and mirrored to another NIC. Once is enough, as none starts to mirror to
+    /// another NIC beside this one.
+    async fn clear(&self, snapshot: &ovsdb::Snapshot) {
+        let facts = Facts::of(&self.settings.wish.bridge, &self.settings.nic, snapshot);
+        for (bridge, port) in leftovers(&facts) {
+            let nic = &port.name;
+            tracing::warn!(nic, "removing a mirror port that an agent before this one has left");
+            let removed = async {
+                nic::leave_to_host(nic).await?;
+                self.transact(mirror_port::remove_port(bridge, port, OWNER)).await
+            };
+            if let Err(error) = removed.await {
+                tracing::warn!(nic, %error, "it is left");
             }
         }
     }

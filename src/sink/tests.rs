@@ -469,3 +469,19 @@ fn a_port_is_ours_only_by_our_mark() {
     let snapshot = Database::with_port().of_others().snapshot();
     assert!(!is_ours(snapshot.port_named("mirror0").unwrap()));
 }
+
+#[test]
+fn ports_that_an_agent_has_left_are_known_by_our_mark_and_are_nobody_elses() {
+    let left = Database::with_port().named("old0").interface(|row| row.name = "old0".to_owned());
+    let names = |database: &Database| {
+        let snapshot = database.snapshot();
+        let facts = facts(&snapshot, None);
+        leftovers(&facts).map(|(_, port)| port.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&left), ["old0"]);
+    assert_eq!(names(&Database::with_port()), [""; 0], "it is the present one");
+    assert_eq!(names(&left.clone().of_others()), [""; 0]);
+    let id = BTreeMap::from([("iface-id".to_owned(), "x".to_owned())]);
+    assert_eq!(names(&left.clone().interface(|row| row.external_ids = id)), [""; 0]);
+    assert_eq!(names(&Database { bridge: "br0", ..left }), [""; 0], "it is another agent's");
+}

@@ -1,6 +1,6 @@
 //! The port that gets the copies: made or attached, quiet, restored, refused where the node needs the NIC.
 
-use lab::{Agent, EVERYONE, MIRROR, Node, Peer, Result, until};
+use lab::{Agent, EVERYONE, KERNELS_DATAPATH, MIRROR, Node, Peer, Result, datapath, until};
 
 fn assert_copies_are_exact(node: &Node, nic: &str) -> Result {
     let capture = node.capture_at(nic, &EVERYONE)?;
@@ -158,6 +158,112 @@ fn a_nic_that_the_node_needs_is_refused_until_it_does_not() -> Result {
         await_log(&agent, &format!("no longer: {reason}"))?;
         agent.stop()?;
     }
+    Ok(())
+}
+
+/// Copies that have come to `mirror0` in a Pod's network namespace are more than before after some traffic.
+fn assert_copies_come(node: &Node, pod: &str) -> Result {
+    let count = || node.pod(pod).namespace().transmissions(MIRROR).map(|(received, _)| received);
+    let before = count()?;
+    let [from, to] = ["a", "b"].map(|name| node.pod(name));
+    let ping = ["-q", "-c", "5", "-i", "0.01", &to.ip4().to_string()];
+    from.program("ping").args(ping).run()?;
+    until("ten copies", || Ok((count()? >= before + 10).then_some(())))
+}
+
+#[test]
+fn a_mirror_port_that_was_moved_into_a_pod_stays_there_and_gets_the_copies() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let row = || node.vsctl(["get", "Interface", MIRROR, "_uuid"]);
+    let before = row()?;
+    let sensor = node.pod("e");
+    node.namespace().ip(["link", "set", MIRROR, "netns", sensor.namespace().name()])?;
+    sensor.namespace().ip(["link", "set", MIRROR, "up"])?;
+    let told = |agent: &Agent<'_>| {
+        until("the agent to say where it is", || {
+            agent.alive()?;
+            Ok(agent.log()?.contains("moved mirror0 into another network namespace").then_some(()))
+        })
+        .map_err(|error| error.context(agent.log().unwrap_or_default()))?;
+        agent.await_ready()
+    };
+    told(&agent)?;
+    assert_copies_come(&node, "e")?;
+    assert_eq!(agent.metric("ofmirror_mirror_nic_up")?, 1.0);
+    agent.kill()?;
+
+    // Who starts now sees the same, under whatever name.
+    let agent = node.agent(&["--enable-mirror"])?;
+    told(&agent)?;
+    assert_copies_come(&node, "e")?;
+    assert_eq!(row()?, before, "it was made anew");
+
+    // What was deleted is made anew. Nobody but the switch can delete a device of the kernel's datapath.
+    if datapath() == KERNELS_DATAPATH {
+        return agent.stop();
+    }
+    sensor.namespace().ip(["link", "del", MIRROR])?;
+    await_right(&node, &agent, MIRROR)?;
+    assert_copies_are_exact(&node, MIRROR)?;
+    agent.stop()
+}
+
+#[test]
+fn a_nic_that_must_exist_is_waited_for_and_one_that_need_not_is_made_loudly() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror", "--mirror-iface=late0"])?;
+    let log = agent.log()?;
+    let loud = |line: &str| line.contains("WARN") && line.contains("--mirror-iface-must-exist");
+    assert!(log.lines().any(loud), "{log}");
+    // It has the NIC's name, so it must go first.
+    agent.kill()?;
+    let agent = node.launch_agent(&[
+        "--enable-mirror",
+        "--mirror-iface=late0",
+        "--mirror-iface-must-exist",
+    ])?;
+    until("the agent to wait", || {
+        agent.alive()?;
+        let answer = agent.get("/readyz")?;
+        let waits = |body: &str| body.contains("there is no NIC late0 yet");
+        Ok(answer.filter(|answer| answer.status == 503 && waits(&answer.body)).map(drop))
+    })?;
+    assert!(!node.vsctl(["list-ports", "br-int"])?.contains("late0"));
+    add_nic(&node, "late0")?;
+    await_right(&node, &agent, "late0")?;
+    assert_copies_are_exact(&node, "late0-far")?;
+    agent.stop()
+}
+
+#[test]
+fn what_a_killed_agent_has_left_for_another_nic_is_removed() -> Result {
+    let node = Node::start()?;
+    let exists = |link: &str| node.namespace().ip(["link", "show", link]).is_ok();
+    node.agent(&["--enable-mirror", "--mirror-iface=old0"])?.kill()?;
+    assert!(exists("old0") && exists("old0-drain"));
+    // Somebody else's port does not matter, nor one that has become a Pod's.
+    node.vsctl("add-port br-int span0 -- set Interface span0 type=internal".split(' '))?;
+    let mark = "external_ids:owner=ofmirror";
+    node.vsctl(["set", "Port", node.pod("e").interface(), mark])?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    await_right(&node, &agent, MIRROR)?;
+    until("the old mirror port to go", || {
+        Ok((!exists("old0") && !exists("old0-drain")).then_some(()))
+    })?;
+    let ports = node.vsctl(["list-ports", "br-int"])?;
+    assert!(!ports.contains("old0"), "{ports}");
+    assert!(ports.contains("span0") && ports.contains(node.pod("e").interface()), "{ports}");
+    assert_copies_are_exact(&node, MIRROR)?;
+
+    // An agent that knows nothing of the port leaves it and its bridge alone when it ends.
+    let nowhere = "unix:/nowhere";
+    let other = node.launch_agent(&["--ovsdb", nowhere, "--openflow", nowhere])?;
+    other.await_listening()?;
+    other.stop()?;
+    assert!(exists("mirror0-drain"), "another agent's bridge went");
+    agent.stop()?;
+    assert!(!exists("mirror0-drain") && !exists(MIRROR));
     Ok(())
 }
 

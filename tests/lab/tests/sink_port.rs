@@ -5,7 +5,7 @@ use std::{
     process::Stdio,
 };
 
-use lab::{Agent, EVERYONE, Node, PodSpec, Result, SWITCHES, ensure_same, until};
+use lab::{Agent, EVERYONE, Node, PodSpec, Result, SWITCHES, datapath, ensure_same, until};
 
 const ALL: &str = "--enable-mirror";
 /// The address that the node has on the Pods' network, as `ovn0` of Kube-OVN and `ovn-k8s-mp0` of OVN-Kubernetes.
@@ -96,9 +96,12 @@ fn await_refusal(agent: &Agent<'_>, words: &[&str]) -> Result {
 fn a_port_of_the_node_or_of_a_pod_is_refused_and_nobody_notices() -> Result {
     let node = Node::start()?;
     add_node_port(&node)?;
+    let datapath = datapath();
     node.vsctl(
-        "add-br other -- set Bridge other datapath_type=netdev \
-         -- add-port br-int patch0 -- set Interface patch0 type=patch options:peer=patch1 \
+        format!("add-br other -- set Bridge other datapath_type={datapath}").split_whitespace(),
+    )?;
+    node.vsctl(
+        "add-port br-int patch0 -- set Interface patch0 type=patch options:peer=patch1 \
          -- add-port other patch1 -- set Interface patch1 type=patch options:peer=patch0 \
          -- add-port br-int tunnel0 -- set Interface tunnel0 type=geneve options:remote_ip=127.0.0.9 \
          -- add-port br-int plain0 -- set Interface plain0 type=internal"
