@@ -10,7 +10,7 @@ mod status;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use ::flows::marker::MarkerBits;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     endpoint::Endpoint,
@@ -136,11 +136,13 @@ impl Node {
     }
 
     async fn settings(&self) -> anyhow::Result<Settings> {
-        anyhow::ensure!(
-            self.mirror_iface != self.bridge,
-            "--mirror-iface and --bridge are both {}, but a bridge can't get the copies: name another NIC, or none for mirror0",
-            self.bridge
-        );
+        if self.mirror_iface == self.bridge {
+            let both = format!(
+                "--mirror-iface and --bridge are both '{}', but a bridge can't get the copies: name another NIC",
+                self.bridge
+            );
+            Cli::command().error(ErrorKind::ValueValidation, both).exit();
+        }
         Ok(Settings {
             wish: Wish {
                 bridge: self.bridge.clone(),

@@ -13,9 +13,10 @@ use std::{
 };
 
 /// Flags of every command that looks at the node, with the variables that stand for them.
-const NODE: [(&str, &str); 10] = [
+const NODE: [(&str, &str); 11] = [
     ("--enable-mirror", "OFMIRROR_ENABLE_MIRROR"),
     ("--mirror-iface", "OFMIRROR_MIRROR_IFACE"),
+    ("--mirror-iface-must-exist", "OFMIRROR_MIRROR_IFACE_MUST_EXIST"),
     ("--mirror-when", "OFMIRROR_MIRROR_WHEN"),
     ("--bridge", "OFMIRROR_BRIDGE"),
     ("--ovs-rundir", "OFMIRROR_OVS_RUNDIR"),
@@ -88,6 +89,9 @@ fn a_value_that_can_not_be_is_named_and_the_right_one_described() {
     for (flag, value, right) in [
         ("--enable-mirror", "perhaps", "boolean"),
         ("--mirror-iface", "a-name-too-long-for-a-nic", "1 to 15"),
+        ("--mirror-iface", "mirror%d", "letters, digits"),
+        ("--mirror-iface", "br-int", "name another NIC"),
+        ("--bridge", "../br-int", "letters, digits"),
         ("--ovsdb", "ssl:host:6640", "write unix:PATH or tcp:HOST:PORT"),
         ("--openflow", "/run/br-int.mgmt", "write unix:PATH or tcp:HOST:PORT"),
         ("--pod-source", "docker", "possible values: kubernetes, ovsdb"),
