@@ -1,6 +1,6 @@
 //! Packet sockets on a link, of which the kernel keeps a list.
 
-use std::{fs, io};
+use std::{fs, io, sync::Once};
 
 /// The list, for the network namespace of the process.
 const TABLE: &str = "/proc/net/packet";
@@ -25,7 +25,7 @@ pub enum Uncountable {
     /// The kernel, or a container, does not show the list.
     #[error("can't read {TABLE}: {0}")]
     Unreadable(#[from] io::Error),
-    /// Its columns are others than those of Linux up to 6.18.
+    /// Its heading names other columns than that of Linux up to 6.18.
     #[error("{TABLE} is not in a form that is known")]
     Strange,
 }
@@ -45,28 +45,66 @@ pub fn listeners(index: u32) -> Result<Listeners, Uncountable> {
 /// sk               RefCnt Type Proto  Iface R Rmem   User   Inode
 /// 0000000000000000 3      3    0003   7     1 0      0      4242
 /// ```
+///
+/// Any process of the node may add lines, so a line that is not understood is skipped, and hides no other.
 fn count(table: &str, index: u32) -> Option<Listeners> {
     let mut lines = table.lines();
     let columns = ["sk", "RefCnt", "Type", "Proto", "Iface", "R"];
     lines.next()?.split_whitespace().take(columns.len()).eq(columns).then_some(())?;
     let mut listeners = Listeners::NOBODY;
+    let mut strange = None;
     for line in lines {
-        let mut columns = line.split_whitespace().skip(3);
-        let protocol = u16::from_str_radix(columns.next()?, 16).ok()?;
-        let interface: u32 = columns.next()?.parse().ok()?;
-        // A socket does not run before it has a protocol, and any more when its link is down or gone.
-        let runs = match columns.next()? {
-            "0" => false,
-            "1" => true,
-            _ => return None,
+        let Some(socket) = Socket::parse(line) else {
+            strange.get_or_insert(line);
+            continue;
         };
-        let every_packet = i32::from(protocol) == libc::ETH_P_ALL;
-        if runs && (interface == index || (interface == 0 && every_packet)) {
+        if socket.gets_packets_of(index) {
             listeners.number += 1;
-            listeners.by_protocol |= !every_packet;
+            listeners.by_protocol |= !socket.gets_every_packet();
         }
     }
+    if let Some(line) = strange {
+        REPORTED.call_once(|| {
+            tracing::warn!(line, "skipping lines of {TABLE} that are not in a form that is known");
+        });
+    }
     Some(listeners)
+}
+
+/// Whether a line that is not understood has been reported: the table is read ten times a second.
+static REPORTED: Once = Once::new();
+
+/// A line of the table, as far as it matters.
+struct Socket {
+    protocol: u16,
+    /// The number of its link; 0 stands for all links, and -1 for a link that has gone.
+    interface: i64,
+    /// A socket does not run before it has a protocol, and any more when its link is down or gone.
+    runs: bool,
+}
+
+impl Socket {
+    fn parse(line: &str) -> Option<Self> {
+        let mut columns = line.split_whitespace().skip(3);
+        Some(Self {
+            protocol: u16::from_str_radix(columns.next()?, 16).ok()?,
+            interface: columns.next()?.parse().ok()?,
+            runs: match columns.next()? {
+                "0" => false,
+                "1" => true,
+                _ => return None,
+            },
+        })
+    }
+
+    fn gets_every_packet(&self) -> bool {
+        i32::from(self.protocol) == libc::ETH_P_ALL
+    }
+
+    fn gets_packets_of(&self, index: u32) -> bool {
+        let bound = self.interface == i64::from(index);
+        self.runs && (bound || (self.interface == 0 && self.gets_every_packet()))
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +112,7 @@ mod tests {
     use super::*;
 
     /// Sockets as the kernel lists them: protocol, interface, whether it runs.
-    fn table(sockets: &[(&str, u32, u8)]) -> String {
+    fn table(sockets: &[(&str, i32, u8)]) -> String {
         let mut text =
             "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n".to_owned();
         for (protocol, interface, runs) in sockets {
@@ -86,7 +124,7 @@ mod tests {
     }
 
     /// How many sockets get what is copied to link 7.
-    fn number(sockets: &[(&str, u32, u8)]) -> Option<usize> {
+    fn number(sockets: &[(&str, i32, u8)]) -> Option<usize> {
         count(&table(sockets), 7).map(|listeners| listeners.number)
     }
 
@@ -110,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_whose_nic_has_gone_listens_to_nothing_and_hides_nobody() {
+        for gone in [("0003", -1, 0), ("0003", -1, 1), ("0800", -1, 0), ("0003", i32::MIN, 1)] {
+            assert_eq!(number(&[gone]), Some(0), "{gone:?}");
+            assert_eq!(number(&[gone, ("0003", 7, 1), gone]), Some(1), "{gone:?}");
+        }
+    }
+
+    #[test]
     fn a_listener_for_one_protocol_is_told_from_those_for_all() {
         let by_protocol =
             |sockets| count(&table(sockets), 7).map(|listeners| listeners.by_protocol);
@@ -123,9 +169,25 @@ mod tests {
         for strange in ["", "sk RefCnt Type\n", "sk RefCnt Type Proto R Iface\n"] {
             assert_eq!(count(strange, 7), None, "{strange:?}");
         }
-        let table = table(&[("0003", 7, 1)]);
-        for (what, by) in [("0003", "zzzz"), (" 7 ", " x "), (" 1 0 ", " 2 0 ")] {
-            assert_eq!(count(&table.replace(what, by), 7), None, "{what:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_hides_no_other_line() {
+        let line = table(&[("0003", 7, 1)]).lines().nth(1).unwrap().to_owned();
+        for (what, by) in [
+            ("0003", "zzzz"),
+            ("0003", "10003"),
+            (" 7 ", " x "),
+            (" 7 ", " 99999999999999999999 "),
+            (" 1 0 ", " 2 0 "),
+            (" 7 ", "\u{0} "),
+            (line.as_str(), ""),
+            (line.as_str(), "0000000000000000 3"),
+        ] {
+            let strange = line.replace(what, by);
+            assert_ne!(strange, line, "{what:?}");
+            let table = format!("{}{strange}\n{line}\n", table(&[("0003", 7, 1), ("0003", 3, 1)]));
+            assert_eq!(count(&table, 7).map(|listeners| listeners.number), Some(2), "{strange:?}");
         }
     }
 

@@ -40,7 +40,9 @@ fn devices(link: &Link) -> Vec<String> {
     let Some(entries) = fs::read_dir(&folder).ok().filter(|_| here) else {
         return vec!["perhaps devices on it (/sys shows another network namespace)".to_owned()];
     };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // A name need not be UTF-8, and what bears such a name takes packets, too.
+    let names =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
     let drain = link.drain.as_ref().map(|drain| &drain.name);
     let mut uppers: Vec<_> = names
         .filter_map(|name| Some(name.strip_prefix("upper_")?.to_owned()))

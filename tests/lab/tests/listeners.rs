@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use lab::{Agent, MIRROR, Node, Proto, Result, Service, until};
+use lab::{Agent, MIRROR, Node, Proto, Result, Service, packet_socket, until};
+use nix::sys::socket::SockProtocol;
 
 const LISTENED: &[&str] = &["--enable-mirror", "--mirror-when=listened"];
 const PAUSED: &str = "ofmirror_mirroring_paused";
@@ -120,6 +121,32 @@ fn whoever_listens_to_something_else_is_no_listener() -> Result {
     node.say_everything()?;
     assert_eq!((agent.metric(LISTENERS)?, agent.metric(PAUSED)?), (0.0, 1.0));
     assert_nothing_is_copied(&node)?;
+    agent.stop()
+}
+
+#[test]
+fn a_socket_whose_nic_has_gone_hides_no_listener() -> Result {
+    let node = Node::start()?;
+    let flows = flows_of_always(&node)?;
+    // As a dead Pod's veth leaves one to ovs-vswitchd, and a new veth one to an IDS.
+    node.namespace().ip("link add gone0 type veth peer name gone1".split(' '))?;
+    let protocols = [SockProtocol::EthAll, SockProtocol::EthIp];
+    let _stale = protocols.map(|protocol| {
+        node.namespace().inside(|| packet_socket("gone0", Some(protocol))).expect("gone0 is there")
+    });
+    node.namespace().ip(["link", "del", "gone0"])?;
+    let agent = node.agent(LISTENED)?;
+    await_pause(&node, &agent)?;
+    assert_eq!(agent.metric(LISTENERS)?, 0.0);
+    until("copies to be kept from the host", || {
+        let link = node.namespace().ip(["link", "show", MIRROR])?;
+        Ok(link.contains(" master mirror0-drain ").then_some(()))
+    })?;
+    let tcpdump = Tcpdump::start(&node, &["-i", MIRROR])?;
+    await_flows(&node, &agent, flows)?;
+    until("the listener to be told", || Ok((agent.metric(LISTENERS)? == 1.0).then_some(())))?;
+    drop(tcpdump);
+    await_pause(&node, &agent)?;
     agent.stop()
 }
 
