@@ -18,6 +18,7 @@ mod listeners;
 mod observe;
 mod outlets;
 mod quiet;
+mod reach;
 mod watch;
 
 pub use apply::apply;
@@ -29,4 +30,5 @@ pub use link::{DefaultRoute, Drain, Ipv6, Link, Master};
 pub use listeners::{Listeners, Uncountable, listeners};
 pub use observe::observe;
 pub use quiet::{Change, quiet};
+pub use reach::{Reach, peer};
 pub use watch::{Watch, watch};

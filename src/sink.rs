@@ -7,6 +7,7 @@ pub mod eligible;
 pub mod host_stack;
 pub mod keeper;
 pub(crate) mod mtu;
+pub mod loops;
 mod state;
 mod step;
 
@@ -135,6 +136,9 @@ pub fn next_step<'a>(facts: &Facts<'a>) -> Step<'a> {
     let Some(bridge) = facts.snapshot.bridge(facts.bridge) else {
         return Step::Wait(Problem::NoBridge(facts.bridge.to_owned()));
     };
+    if let Some(found) = loops::find(facts) {
+        return Step::Wait(found.into());
+    }
     match facts.snapshot.port_named(facts.nic) {
         None => attach(facts, bridge),
         Some(existing) => match port(facts) {

@@ -13,7 +13,7 @@ use std::{
 
 use ofmirror::nic::{
     Absence, Change, Drain, Link, NicError, Unattachable, Watch, apply, check_attachable,
-    find_elsewhere, leave_to_host, observe, quiet, take_from_host, watch,
+    find_elsewhere, leave_to_host, observe, peer, quiet, take_from_host, watch,
 };
 
 /// Tells the test that it is the inner run, and how deep.
@@ -416,5 +416,48 @@ fn a_device_that_was_moved_is_told_from_one_that_was_deleted() {
         pod.kill().unwrap();
         pod.wait().unwrap();
         assert_eq!(whereabouts().await, Absence::Deleted);
+    });
+}
+
+#[test]
+fn where_frames_get_to_is_told_as_far_as_the_nodes_links_tell() {
+    let setup = "
+        link add mirror0 type veth peer name peer0
+        link add br0 type bridge
+        link add in0 type veth peer name out0
+        link set in0 master br0
+        link add link br0 name upon type macvlan";
+    let test = "where_frames_get_to_is_told_as_far_as_the_nodes_links_tell";
+    in_namespace(test, setup, async || {
+        let names = |names: &std::collections::BTreeSet<String>| {
+            names.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
+        let alone = link("mirror0").await.reach;
+        assert_eq!((names(&alone.enters), names(&alone.leaves)), ("peer0".into(), String::new()));
+        assert_eq!(
+            (alone.peer.as_deref(), peer("mirror0").await.unwrap()),
+            (Some("peer0"), alone.peer.clone())
+        );
+
+        ip("link set peer0 master br0");
+        let bridged = link("mirror0").await.reach;
+        assert_eq!(names(&bridged.enters), "br0 out0 peer0 upon");
+        assert_eq!(names(&bridged.leaves), "in0");
+        assert_eq!((bridged.peer, peer("mirror0").await.unwrap()), (None, None));
+
+        // What is in another namespace can't be seen, and its number there is no link's here.
+        let mut elsewhere =
+            Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().unwrap();
+        let namespace = format!("/proc/{}/ns/net", elsewhere.id());
+        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+        while std::fs::read_link(&namespace).unwrap() == ours {
+            tokio::task::yield_now().await;
+        }
+        ip(&format!("link set peer0 netns {}", elsewhere.id()));
+        assert_eq!(link("mirror0").await.reach, Default::default());
+        assert_eq!(peer("mirror0").await.unwrap(), None);
+        elsewhere.kill().unwrap();
+        elsewhere.wait().unwrap();
+        assert_eq!(peer("none0").await.unwrap(), None);
     });
 }

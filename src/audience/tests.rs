@@ -16,6 +16,7 @@ fn link() -> Link {
         default_routes: vec![],
         ipv6: None,
         outlets: vec![],
+        reach: nic::Reach::default(),
         drain: None,
     }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::reach::Reach;
+
 /// A link of the node, at the moment it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -39,6 +41,8 @@ pub struct Link {
     /// How its packets may leave it other than by packet sockets, in words: devices on top of it, an XDP program, tc
     /// filters. What was moved from it to another network namespace is not known.
     pub outlets: Vec<String>,
+    /// Where frames get to that leave by it.
+    pub reach: Reach,
     /// The bridge of ours that takes its packets before the host's network stack gets them; it is no [`Self::master`].
     pub drain: Option<Drain>,
 }
@@ -167,6 +171,7 @@ pub(super) mod tests {
             default_routes: vec![],
             ipv6: Some(Ipv6 { can_disable: true, ..Ipv6::default() }),
             outlets: vec![],
+            reach: Reach::default(),
             drain: None,
         }
     }

@@ -24,6 +24,7 @@ use super::{
     error::NicError,
     link::{DefaultRoute, Drain, Ipv6, Link, Master, disable_ipv6_path},
     outlets::{has_program, outlets},
+    reach::{self, Reach},
 };
 
 /// The families whose addresses and routes count.
@@ -96,6 +97,9 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
     }
     let outlets = outlets(handle, &link).await;
     link.outlets.extend(outlets);
+    if reach::is_unclear(&link) {
+        link.reach = reach::read(handle, &link.name).await?;
+    }
     Ok(link)
 }
 
@@ -115,6 +119,7 @@ pub(super) fn decode(message: LinkMessage) -> Link {
         default_routes: vec![],
         ipv6: None,
         outlets: vec![],
+        reach: Reach::default(),
         drain: None,
     };
     for attribute in message.attributes {

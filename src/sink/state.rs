@@ -40,8 +40,8 @@ impl SinkState {
             }),
             _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
         };
-        // A port that turns out to be somebody else's is let go of at once.
-        let refused = matches!(step, Step::Wait(Problem::Ineligible(_)));
+        // A port that turns out to be somebody else's is let go of at once, and so is one whose copies come back.
+        let refused = matches!(step, Step::Wait(Problem::Ineligible(_) | Problem::Loop(_)));
         let warnings = [
             idle.map(|(_, mirror)| {
                 let name = &mirror.name;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use flows::model::OfPort;
 
-use super::eligible::Ineligible;
+use super::{eligible::Ineligible, loops};
 use crate::{
     nic::{self, Link, Unattachable},
     ovsdb::{Bridge, Interface, Port, mirror_port::PortKind},
@@ -59,6 +59,9 @@ pub enum Problem {
     /// The node needs it.
     #[error(transparent)]
     Unattachable(#[from] Unattachable),
+    /// Copies would come back, or get to a Pod.
+    #[error(transparent)]
+    Loop(#[from] loops::Loop),
     /// It is somebody else's port.
     #[error(transparent)]
     Ineligible(#[from] Ineligible),

@@ -108,6 +108,7 @@ pub(super) fn quiet_link() -> Link {
         default_routes: vec![],
         ipv6: Some(Ipv6 { disabled: true, address_generation_off: true, ..Ipv6::default() }),
         outlets: vec![],
+        reach: nic::Reach::default(),
         drain: None,
     }
 }

@@ -207,6 +207,7 @@ pub(super) fn nic(seen: &Observation) -> Check {
                 }
                 Problem::OtherBridge { .. }
                 | Problem::Unattachable(_)
+                | Problem::Loop(_)
                 | Problem::Interface { .. }
                 | Problem::TooShort { .. } => {
                     "mirror to another NIC with --mirror-iface, or free this one"
