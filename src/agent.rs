@@ -50,6 +50,7 @@ use crate::{
         SinkState,
         host_stack::HostStack,
         keeper::{Demand, Keeper},
+        shield,
     },
     status::live::Live,
     switch::{Switch, Tag},
@@ -100,6 +101,7 @@ pub struct Agent {
     sink: watch::Receiver<SinkState>,
     audience: watch::Receiver<Audience>,
     keeper: JoinHandle<Result<(), NicError>>,
+    shield: JoinHandle<()>,
     /// Flows of the plan that the switch lacks.
     missing: usize,
     /// Taps that the plan could not serve when all was well last: how many.
@@ -151,6 +153,8 @@ impl Agent {
             states,
             failures,
         );
+        // Before there is a mirror NIC, as it names it.
+        let shield = tokio::spawn(shield::keep(settings.nic.clone(), host_stack));
         let keeper = tokio::spawn(keeper.run(demanded));
         let (audiences, audience) = watch::channel(Audience::default());
         let (nic, when) = (settings.nic.clone(), settings.when);
@@ -166,6 +170,7 @@ impl Agent {
             sink,
             audience,
             keeper,
+            shield,
             missing: 0,
             unserved: 0,
             repair: None,

@@ -19,6 +19,7 @@ mod observe;
 mod outlets;
 mod quiet;
 mod reach;
+mod shield;
 mod watch;
 
 pub use apply::apply;
@@ -31,4 +32,5 @@ pub use listeners::{Listeners, Uncountable, listeners};
 pub use observe::observe;
 pub use quiet::{Change, quiet};
 pub use reach::{Reach, peer};
+pub use shield::{Shield, ShieldError, generation};
 pub use watch::{Watch, watch};

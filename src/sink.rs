@@ -8,6 +8,7 @@ pub mod host_stack;
 pub mod keeper;
 pub(crate) mod mtu;
 pub mod loops;
+pub mod shield;
 mod state;
 mod step;
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use ofmirror::nic::{
-    Absence, Change, Drain, Link, NicError, Unattachable, Watch, apply, check_attachable,
-    find_elsewhere, leave_to_host, observe, peer, quiet, take_from_host, watch,
+    Absence, Change, Drain, Link, NicError, Shield, Unattachable, Watch, apply, check_attachable,
+    find_elsewhere, generation, leave_to_host, observe, peer, quiet, take_from_host, watch,
 };
 
 /// Tells the test that it is the inner run, and how deep.
@@ -416,6 +416,39 @@ fn a_device_that_was_moved_is_told_from_one_that_was_deleted() {
         pod.kill().unwrap();
         pod.wait().unwrap();
         assert_eq!(whereabouts().await, Absence::Deleted);
+    });
+}
+
+#[test]
+fn the_filter_of_a_nic_stands_until_it_is_removed_and_tells_what_it_lets_pass() {
+    let test = "the_filter_of_a_nic_stands_until_it_is_removed_and_tells_what_it_lets_pass";
+    in_namespace(test, "", async || {
+        // A name as long as can be, with what nft(8) does not take in a name.
+        let nic = "mirror-of.node1";
+        let all = Shield::new(nic, None, false);
+        all.lower().expect("there is nothing to remove");
+        assert!(!all.stands().unwrap());
+        let others = [
+            Shield::new(nic, None, true),
+            Shield::new(nic, Some("peer0"), false),
+            Shield::new("mirror1", None, false),
+        ];
+        let before = generation().unwrap();
+        all.hold().unwrap();
+        let raised = generation().unwrap();
+        assert_ne!(before, raised);
+        all.hold().unwrap();
+        assert_eq!(generation().unwrap(), raised, "what stands is left alone");
+        assert!(all.stands().unwrap());
+        for other in others {
+            assert!(!other.stands().unwrap(), "{other:?}");
+            other.raise().unwrap();
+            assert!(other.stands().unwrap(), "{other:?}");
+        }
+        assert!(!all.stands().unwrap(), "another took its place");
+        all.lower().unwrap();
+        assert!(!all.stands().unwrap());
+        assert!(Shield::new("mirror1", None, false).stands().unwrap());
     });
 }
 

@@ -21,6 +21,7 @@ const STEP: Duration = Duration::from_millis(600);
 impl Agent {
     pub(super) async fn say_farewell(&mut self) {
         self.keeper.abort();
+        self.shield.abort();
         if self.manners.keep_on_exit {
             info!("stopping; flows and mirror port stay as they are, as asked");
             return;
@@ -36,6 +37,10 @@ impl Agent {
             by(start + 2 * STEP, "the kernel", bridge, removal).await;
         }
         by(start + 3 * STEP, "OVSDB", "the mirror port", self.remove_port()).await;
+        // Last, as it is to hold as long as a copy may come.
+        let shield = sink::shield::shield(&self.settings.nic, None, self.manners.host_stack);
+        by(start + 3 * STEP, "the kernel", "the mirror NIC's filter", async { shield.lower() })
+            .await;
     }
 
     async fn remove_flows(&mut self) -> Result<(), ConnectionError> {

@@ -29,8 +29,8 @@ pub enum Change {
 ///
 /// The order matters. IPv6 appears afresh on a link whose MTU grows beyond 1279, so the MTU comes
 /// first; and a link that comes up with IPv6 on speaks at once, so [`Change::Up`] comes last.
-/// Without write access to `/proc/sys` IPv6 cannot be turned off, but without an address the host
-/// has nothing to speak with.
+/// Without write access to `/proc/sys` IPv6 cannot be turned off. Without an address the host has nothing to
+/// speak with, and a [`Shield`](super::Shield) keeps it from listening.
 pub fn quiet(link: &Link, wanted_mtu: u32) -> Vec<Change> {
     let mut changes = Vec::new();
     if link.mtu < wanted_mtu {

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::{Facts, is_ours, port};
+use super::{Facts, is_ours, port, shield::shield};
 use crate::nic::{self, Link, NicError};
+
+/// Who owns a NIC that is attached to the kernel's datapath, and takes all that comes in by it.
+const SWITCH: &str = "ovs-system";
 
 /// Whether copies get into the host's network stack, after packet sockets have had them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -27,9 +30,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Keeps copies from the host's network stack, where nobody behind it may want them.
+///
+/// That saves processor time, and is one of three things that each keep a Pod's frames from changing the node: the others are
+/// IPv6 that is off, for which `/proc/sys` must be writable, and the filter of [`shield`]. Where neither of these can be had,
+/// the bridge stays whoever may want the copies, and without the bridge nothing is copied.
 #[derive(Debug)]
 pub struct Sparing {
     wish: HostStack,
+    /// Sees to it that a NIC's filter is there; returns whether it is.
+    shielded: fn(&Link, HostStack) -> bool,
     /// The NIC as it was when the kernel refused, and why it did.
     refused: Option<(Link, String)>,
     /// Not to be done before then.
@@ -50,7 +59,9 @@ impl Sparing {
     /// As is wished.
     #[must_use]
     pub fn new(wish: HostStack) -> Self {
-        Self { wish, refused: None, next: None, pause: PAUSE }
+        let shielded =
+            |link: &Link, wish| shield(&link.name, link.reach.peer.as_deref(), wish).hold().is_ok();
+        Self { wish, shielded, refused: None, next: None, pause: PAUSE }
     }
 
     /// The NIC, if there is something to be done about it now, and what. `by_protocol` looks for packet sockets for one protocol
@@ -62,15 +73,49 @@ impl Sparing {
         by_protocol: impl FnOnce(&Link) -> bool,
     ) -> Option<(&'a Link, Due)> {
         let link = facts.link?;
-        let wanted =
-            self.wish == HostStack::Spared && may_be_spared(facts, link) && !by_protocol(link);
+        let needed = self.needs_bridge(link);
+        let wanted = is_made_for_copies(facts)
+            && link.master.is_none()
+            && (needed
+                || (self.wish == HostStack::Spared
+                    && link.outlets.is_empty()
+                    && !by_protocol(link)));
         match &link.drain {
             Some(_) if !wanted => Some((link, Due::Leave)),
             Some(drain) if !drain.leaks => None,
             None if !wanted => None,
-            _ if self.refusal(link).is_some() || self.pause().is_some() => None,
+            // What is only to save time is not attempted again as long as nothing changes.
+            _ if self.pause().is_some() || (!needed && self.refusal(link).is_some()) => None,
             _ => Some((link, Due::Take)),
         }
+    }
+
+    /// Whether nothing else than the bridge keeps a router advertisement among the copies from changing the node.
+    fn needs_bridge(&self, link: &Link) -> bool {
+        let ipv6 = link.ipv6.as_ref().is_some_and(|ipv6| !ipv6.disabled);
+        ipv6 && !(self.shielded)(link, self.wish)
+    }
+
+    /// Why nothing may be copied to a NIC: a Pod could change the node's routes and addresses by what it sends.
+    #[must_use]
+    pub fn exposure(&self, facts: &Facts<'_>) -> Option<String> {
+        let (_, _, interface) = port(facts)?;
+        let (link, nic) = (facts.link?, facts.nic);
+        if interface.kind != "internal" {
+            let peer = link.reach.peer.as_ref().filter(|_| !(self.shielded)(link, self.wish))?;
+            return Some(format!(
+                "nothing is copied to {nic}, as it leads to {peer} on this node, and nothing would keep router advertisements of Pods from the node: the kernel refuses a filter of nftables"
+            ));
+        }
+        let kept = link.drain.as_ref().is_some_and(|drain| !drain.leaks);
+        let taken = link.master.as_ref().is_some_and(|owner| owner.name.as_deref() == Some(SWITCH));
+        if kept || taken || !self.needs_bridge(link) {
+            return None;
+        }
+        Some(format!(
+            "nothing is copied to {nic}, as nothing would keep router advertisements of Pods from the node: /proc/sys can't be written to turn IPv6 off, the kernel refuses a filter of nftables, and a bridge can't take the copies ({})",
+            self.refusal(link).unwrap_or("it belongs to others")
+        ))
     }
 
     /// Why copies get to the host though that is not wished, on a NIC that is there for them.
@@ -132,12 +177,7 @@ impl Sparing {
     }
 }
 
-/// Whether nothing but copies comes in by the NIC, and nobody gets them but packet sockets and the host's network stack, as
-/// far as can be seen.
-fn may_be_spared(facts: &Facts<'_>, link: &Link) -> bool {
-    is_made_for_copies(facts) && link.master.is_none() && link.outlets.is_empty()
-}
-
+/// Whether nothing but copies comes in by the NIC.
 fn is_made_for_copies(facts: &Facts<'_>) -> bool {
     port(facts).is_some_and(|(_, port, interface)| is_ours(port) && interface.kind == "internal")
 }
@@ -148,6 +188,11 @@ mod tests {
     use crate::nic::Drain;
     use crate::sink::tests::{Database, facts, quiet_link};
 
+    /// On a node whose kernel keeps what comes in by a NIC from IPv6, too.
+    fn sparing(wish: HostStack) -> Sparing {
+        Sparing { shielded: |_, _| true, ..Sparing::new(wish) }
+    }
+
     fn drained(link: Link) -> Link {
         Link { drain: Some(Drain { name: "mirror0-drain".to_owned(), leaks: false }), ..link }
     }
@@ -155,20 +200,20 @@ mod tests {
     #[tokio::test]
     async fn who_undoes_it_each_time_has_it_done_more_and_more_seldom() {
         let snapshot = Database::with_port().snapshot();
-        let mut sparing = Sparing::new(HostStack::Spared);
-        assert_eq!(sparing.pause(), None);
+        let mut spared = sparing(HostStack::Spared);
+        assert_eq!(spared.pause(), None);
         let mut last = Duration::ZERO;
         for number in 0..5 {
             // There is no such link, and each time it is another.
             let link = Link { index: i32::MAX as u32, mtu: 2000 + number, ..quiet_link() };
-            sparing.settle(&link, Due::Take).await.expect("mirroring goes on");
-            let pause = sparing.pause().expect("not at once again");
+            spared.settle(&link, Due::Take).await.expect("mirroring goes on");
+            let pause = spared.pause().expect("not at once again");
             assert!(pause > last, "{pause:?} after {last:?}");
             last = pause;
             let changed = Link { mtu: 9000, ..link };
-            assert_eq!(sparing.due(&facts(&snapshot, Some(&changed)), |_| false), None);
+            assert_eq!(spared.due(&facts(&snapshot, Some(&changed)), |_| false), None);
             let kept = drained(changed);
-            let due = sparing.due(&facts(&snapshot, Some(&kept)), |_| true);
+            let due = spared.due(&facts(&snapshot, Some(&kept)), |_| true);
             assert_eq!(due, Some((&kept, Due::Leave)), "who may want copies does not wait");
         }
     }
@@ -176,7 +221,7 @@ mod tests {
     /// What is done about a NIC: nothing, or whether copies are kept from the host then.
     fn done(wish: HostStack, database: &Database, link: &Link) -> Option<bool> {
         let snapshot = database.snapshot();
-        let (_, due) = Sparing::new(wish).due(&facts(&snapshot, Some(link)), |_| false)?;
+        let (_, due) = sparing(wish).due(&facts(&snapshot, Some(link)), |_| false)?;
         Some(due == Due::Take)
     }
 
@@ -209,10 +254,10 @@ mod tests {
             assert_eq!(done(HostStack::Spared, &ours, &kept), Some(false));
         }
         let snapshot = Database::with_port().snapshot();
-        let sparing = Sparing::new(HostStack::Spared);
+        let spared = sparing(HostStack::Spared);
         let kept = drained(quiet_link());
         for (link, changes) in [(&quiet_link(), false), (&kept, true)] {
-            let due = sparing.due(&facts(&snapshot, Some(link)), |_| true);
+            let due = spared.due(&facts(&snapshot, Some(link)), |_| true);
             assert_eq!(due.is_some(), changes, "packet sockets for one protocol come after");
         }
     }
@@ -223,7 +268,7 @@ mod tests {
         let tapped = Link { outlets, ..quiet_link() };
         let snapshot = Database::with_port().snapshot();
         let told = |wish, link: &Link, by_protocol| {
-            Sparing::new(wish).warning(&facts(&snapshot, Some(link)), |_| by_protocol)
+            sparing(wish).warning(&facts(&snapshot, Some(link)), |_| by_protocol)
         };
         for (link, by_protocol, reason) in [
             (&tapped, false, "it has tc filters"),
@@ -242,19 +287,52 @@ mod tests {
         let snapshot = Database::with_port().snapshot();
         // There is no link of this number.
         let link = Link { index: i32::MAX as u32, ..quiet_link() };
-        let mut sparing = Sparing::new(HostStack::Spared);
-        let due = sparing.due(&facts(&snapshot, Some(&link)), |_| false);
+        let mut spared = sparing(HostStack::Spared);
+        let due = spared.due(&facts(&snapshot, Some(&link)), |_| false);
         let (due, what) = due.expect("it is not kept yet");
-        sparing.settle(due, what).await.expect("mirroring goes on");
-        sparing.next = None;
-        assert_eq!(sparing.due(&facts(&snapshot, Some(&link)), |_| false), None);
-        let told = sparing.warning(&facts(&snapshot, Some(&link)), |_| false).unwrap_or_default();
+        spared.settle(due, what).await.expect("mirroring goes on");
+        spared.next = None;
+        assert_eq!(spared.due(&facts(&snapshot, Some(&link)), |_| false), None);
+        let told = spared.warning(&facts(&snapshot, Some(&link)), |_| false).unwrap_or_default();
         assert!(
             told.starts_with("copies on mirror0 get to the host's network stack, too: "),
             "{told}"
         );
         assert!(told.contains("No such device"), "{told}");
         let changed = Link { mtu: 9000, ..link };
-        assert!(sparing.due(&facts(&snapshot, Some(&changed)), |_| false).is_some());
+        assert!(spared.due(&facts(&snapshot, Some(&changed)), |_| false).is_some());
+    }
+
+    #[test]
+    fn where_only_the_bridge_keeps_the_node_unchanged_it_stays_or_nothing_is_copied() {
+        let ipv6 = Some(nic::Ipv6 { address_generation_off: true, ..nic::Ipv6::default() });
+        let bare = Link { ipv6, ..quiet_link() };
+        let kept = drained(bare.clone());
+        let tapped = Link { outlets: vec!["tc filters".to_owned()], ..kept.clone() };
+        let snapshot = Database::with_port().snapshot();
+        for wish in [HostStack::Spared, HostStack::Reached] {
+            let bridged = Sparing { shielded: |_, _| false, ..Sparing::new(wish) };
+            for link in [&kept, &tapped] {
+                let facts = facts(&snapshot, Some(link));
+                assert_eq!(bridged.due(&facts, |_| true), None, "whoever wants copies");
+                assert_eq!(bridged.exposure(&facts), None);
+            }
+            let facts = facts(&snapshot, Some(&bare));
+            assert_eq!(bridged.due(&facts, |_| true), Some((&bare, Due::Take)));
+            let why = bridged.exposure(&facts).unwrap_or_default();
+            assert!(why.starts_with("nothing is copied to mirror0"), "{why}");
+            assert_eq!(sparing(wish).exposure(&facts), None, "the filter does");
+        }
+        let bridged = Sparing { shielded: |_, _| false, ..Sparing::new(HostStack::Spared) };
+        let exposure = |database: &Database, link: &Link| {
+            bridged.exposure(&facts(&database.snapshot(), Some(link)))
+        };
+        assert_eq!(exposure(&Database::with_port(), &quiet_link()), None, "IPv6 is off");
+        assert!(exposure(&Database::with_port().of_others(), &bare).is_some());
+        let device = Database::with_port().interface(|row| row.kind.clear());
+        assert_eq!(exposure(&device, &bare), None, "copies leave by it");
+        let peer = Some("peer0".to_owned());
+        let paired = Link { reach: nic::Reach { peer, ..nic::Reach::default() }, ..bare };
+        assert!(exposure(&device, &paired).is_some(), "and come in by its other end");
     }
 }

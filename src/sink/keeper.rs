@@ -316,8 +316,12 @@ impl Keeper {
 
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
         let host = self.host_stack.warning(facts, listens_by_protocol);
+        let exposure = self.host_stack.exposure(facts);
         self.states.send_if_modified(|state| {
             let mut new = SinkState::of(facts, step, state.ofport);
+            if let Some(exposure) = &exposure {
+                (new.problem, new.ofport) = (Some(exposure.clone()), None);
+            }
             if let Some(host) = &host {
                 let others = new.warning.take().map(|others| format!("{others}; {host}"));
                 new.warning = others.or_else(|| Some(host.clone()));

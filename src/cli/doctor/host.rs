@@ -11,6 +11,7 @@ use crate::{
     agent::overhead::PIDFILE,
     cli::Node,
     endpoint::Endpoint,
+    nic::{self, ShieldError},
     overhead::processor::{self, Reading, Unreadable},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Host {
     pub(super) status: io::Result<String>,
     /// Whether the kernel has IPv6, and a NIC can be kept from it by sysctl.
     pub(super) ipv6: io::Result<()>,
+    /// Whether the kernel has filters of nftables, by which the agent keeps copies from IPv6 otherwise.
+    pub(super) filters: Result<(), ShieldError>,
     /// What the datapath has used of the processors.
     pub(super) time: Result<Reading, Unreadable>,
 }
@@ -53,6 +56,7 @@ impl Host {
             status: fs::read_to_string("/proc/self/status"),
             // Opening a sysctl changes nothing.
             ipv6: fs::OpenOptions::new().write(true).open(DISABLE_IPV6).map(drop),
+            filters: nic::generation().map(drop),
             time: processor::read(&node.ovs_rundir.join(PIDFILE)),
         }
     }

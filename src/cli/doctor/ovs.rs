@@ -240,12 +240,18 @@ pub(super) fn ipv6(seen: &Observation, host: &Host) -> Check {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Check::ok(subject, "the kernel has none")
         }
-        Err(error) => Check::warning(
-            subject,
-            format!(
-                "can't be turned off, as /proc/sys can't be written ({error}): the agent removes its link-local address instead, but router advertisements among the copies may give it others"
+        Err(error) => match &host.filters {
+            Ok(()) => Check::ok(
+                subject,
+                "can't be turned off, as /proc/sys can't be written, but a filter of nftables keeps what comes in by the NIC from it",
             ),
-            "mount the host's /proc/sys/net writable, or run the container privileged",
-        ),
+            Err(refusal) => Check::warning(
+                subject,
+                format!(
+                    "can't be turned off, as /proc/sys can't be written ({error}), and {refusal}: so the agent copies only as long as a bridge takes what comes in by the NIC"
+                ),
+                "have the kernel load nf_tables",
+            ),
+        },
     }
 }

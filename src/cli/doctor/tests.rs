@@ -13,6 +13,7 @@ fn host(kind: Option<io::ErrorKind>, capabilities: &str) -> Host {
         ],
         status: Ok(format!("Name:\tofmirror\nUid:\t1000\t1001\t0\t0\nCapEff:\t{capabilities}\n")),
         ipv6: result(),
+        filters: Ok(()),
         time: processor::read("/nonexistent/ovs-vswitchd.pid".as_ref()),
     }
 }

@@ -66,7 +66,7 @@ fn the_agent_does_its_work_with_the_rights_of_each_folder_and_no_others() -> Res
         let capture = node.capture_at(nic, &EVERYONE)?;
         node.say_everything()?;
         capture.finish()?.assert_exact();
-        // /proc/sys is read-only, so IPv6 is still on, but has no address to speak with.
+        // /proc/sys is read-only, so IPv6 is still on, but has no address to speak with, and gets no copy.
         assert_eq!(node.namespace().ip(["-oneline", "address", "show", nic])?, "");
         agent.stop()?;
         assert_eq!(node.our_flows()?, [""; 0]);
