@@ -17,6 +17,7 @@ pub mod openflow;
 pub mod overhead;
 pub mod ovsdb;
 pub mod pods;
+pub mod port_counters;
 pub mod repair;
 pub mod selection;
 pub mod settings;

@@ -30,6 +30,7 @@ use self::{
     processor::{Component, Reading, Unreadable},
     window::{Hooks, Window},
 };
+use crate::{ovsdb::Datapath, port_counters::Sides};
 
 /// How long a window is when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -59,12 +60,14 @@ pub struct Due {
 }
 
 /// How to make sense of a reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bridge {
     /// The mirror port, if there is one.
     pub sink: Option<OfPort>,
-    /// Whether ovs-vswitchd moves packets itself. If not, the kernel does, mostly in softirqs.
-    pub userspace: bool,
+    /// Who moves packets, and so uses processor time for them.
+    pub datapath: Datapath,
+    /// From whose side the ports count.
+    pub sides: Sides,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,12 +178,12 @@ impl Overhead {
     }
 
     /// The ports' counters have been read at `now`, and so has processor time. The plan may change.
-    pub fn finish(&mut self, bridge: Bridge, time: Result<Reading, Unreadable>, now: Instant) {
+    pub fn finish(&mut self, bridge: &Bridge, time: Result<Reading, Unreadable>, now: Instant) {
         self.reading = false;
-        let passed = self.ports.finish(bridge.sink, now);
+        let passed = self.ports.finish(bridge.sink, &bridge.sides, now);
         self.metrics.switched_packets.inc_by(passed.packets);
         self.metrics.switched_bytes.inc_by(passed.bytes);
-        let cpu = self.charge(bridge, time);
+        let cpu = self.charge(bridge.datapath, time);
         let opened = self.opened.replace(now);
         let disturbed = std::mem::replace(&mut self.disturbed, self.situation.changing);
         if let (Some(cpu), Some(opened), Some(hooks)) = (cpu, opened, self.situation.hooks)
@@ -280,7 +283,7 @@ impl Overhead {
 
     /// Counts processor time; returns, in seconds, what the datapath used since the last reading, if that says anything of
     /// packets.
-    fn charge(&mut self, bridge: Bridge, time: Result<Reading, Unreadable>) -> Option<f64> {
+    fn charge(&mut self, moved_by: Datapath, time: Result<Reading, Unreadable>) -> Option<f64> {
         let reading = match time {
             Ok(reading) => reading,
             Err(error) => {
@@ -305,7 +308,7 @@ impl Overhead {
             self.estimator = Estimator::default();
             return None;
         }
-        used.same.then(|| datapath(&used.times, bridge))
+        used.same.then(|| datapath(&used.times, moved_by))
     }
 
     /// What mirroring costs, as the metrics tell; none as long as it can't be told.
@@ -329,8 +332,8 @@ impl Overhead {
 
 /// What packets may have cost, in seconds. On a userspace datapath softirqs only bring them to ovs-vswitchd and away,
 /// with mirroring and without, next to all else that the node does.
-fn datapath(times: &BTreeMap<Component, Duration>, bridge: Bridge) -> f64 {
-    let counts = |component| component != Component::Softirq || !bridge.userspace;
+fn datapath(times: &BTreeMap<Component, Duration>, moved_by: Datapath) -> f64 {
+    let counts = |component| component != Component::Softirq || moved_by == Datapath::Kernel;
     let times = times.iter().filter(|(component, _)| counts(**component));
     times.map(|(_, time)| time.as_secs_f64()).sum()
 }

@@ -13,6 +13,7 @@
 pub mod client;
 mod column;
 mod connection;
+mod datapath;
 mod error;
 pub mod frame;
 pub mod message;
@@ -24,6 +25,7 @@ pub mod snapshot;
 pub mod tables;
 
 pub use client::{Client, Connection, State};
+pub use datapath::Datapath;
 pub use error::{ConnectionError, OvsdbError};
 pub use operation::{Cause, Operation, OperationResult, Rejection};
 pub use snapshot::{Fault, Snapshot};

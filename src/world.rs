@@ -15,8 +15,9 @@ use flows::{
 use crate::{
     audience::Audience,
     cluster::{Changed, Cluster, News},
-    ovsdb,
+    ovsdb::{self, Datapath},
     pods::Rows,
+    port_counters::Sides,
     selection::{self, Selected, Selection, Wish},
     settings::{MirrorWhen, PodSource, Settings},
     sink::{SinkState, keeper::Demand},
@@ -165,6 +166,19 @@ impl World {
     #[must_use]
     pub fn ovsdb(&self) -> &ovsdb::State {
         &self.ovsdb
+    }
+
+    /// Who moves packets between the bridge's ports.
+    #[must_use]
+    pub fn datapath(&self) -> Datapath {
+        let bridge = self.ovsdb.snapshot.bridge(&self.wish.bridge);
+        bridge.map(ovsdb::Bridge::datapath).unwrap_or_default()
+    }
+
+    /// From whose side the bridge's ports count.
+    #[must_use]
+    pub fn sides(&self) -> Sides {
+        Sides::of(&self.ovsdb.snapshot, &self.wish.bridge)
     }
 
     /// The mirror port.

@@ -75,13 +75,13 @@ pub(crate) const MIRROR_PORT_BYTES: Family = Family::counter(
     "ofmirror_mirror_port_bytes_total",
     Unit::Bytes,
     &[],
-    "Bytes that the mirror port took, by its own count.",
+    "Bytes that the mirror port took, by its own count, Ethernet headers included.",
 );
 pub(crate) const MIRROR_PORT_DROPS: Family = Family::counter(
     "ofmirror_mirror_port_drops_total",
     Unit::Packets,
     &[],
-    "Packets that the mirror port dropped instead of sending them.",
+    "Packets that the mirror port dropped instead of sending them. With --host-stack=reached the host's kernel counts copies of protocols that it does not know here too, though they were delivered.",
 );
 pub(crate) const MIRROR_PORT_ERRORS: Family = Family::counter(
     "ofmirror_mirror_port_errors_total",

@@ -38,22 +38,24 @@ impl Agent {
         match event {
             Event::Part { tag: Tag::Ports, body, more } => {
                 if let MultipartReply::PortStats(stats) = body {
-                    for port in &stats {
-                        let received = port.rx_packets.unwrap_or_default();
-                        self.evidence.coverage.take_in_port(port.port, received);
+                    let sides = self.world.sides();
+                    for stats in &stats {
+                        let counters = sides.side(stats.port).read(stats);
+                        if let Some(received) = counters.received_packets {
+                            self.evidence.coverage.take_in_port(stats.port, received);
+                        }
                     }
                     self.overhead.hear(stats);
                 }
                 if !more {
-                    let wish = &self.settings.wish.bridge;
-                    let bridge = self.world.ovsdb().snapshot.bridge(wish);
                     let bridge = Bridge {
                         sink: self.world.sink().ofport,
-                        userspace: bridge.is_some_and(|bridge| bridge.datapath_type == "netdev"),
+                        datapath: self.world.datapath(),
+                        sides: self.world.sides(),
                     };
                     let time = processor::read(&self.settings.run_folder.join(PIDFILE));
                     self.compare_ports(Instant::now());
-                    self.overhead.finish(bridge, time, Instant::now());
+                    self.overhead.finish(&bridge, time, Instant::now());
                 }
                 None
             }

@@ -12,6 +12,7 @@ use metrics::Metrics;
 
 use super::Agent;
 use crate::{
+    port_counters::Side,
     selection::Selected,
     traffic::{Export, Ledger, Series, direction},
     world::World,
@@ -69,8 +70,10 @@ impl Agent {
     pub(super) fn book_readings(&mut self) {
         let Some(switch) = self.world.switch_mut() else { return };
         let (sink, counted) = (switch.take_sink(), switch.take_counted());
-        if let Some(stats) = sink {
-            self.traffic.export.read_port(&stats);
+        // Statistics that were asked for before the mirror port changed are of another port, which may count from another side.
+        if let Some(stats) = sink.filter(|stats| Some(stats.port) == self.world.sink().ofport) {
+            let side = Side::of(self.world.datapath(), self.world.sink().internal);
+            self.traffic.export.read_port(&stats, side);
             self.evidence.shortfall.taken(self.metrics.copies_delivered.get(), Instant::now());
         }
         if let Some(census) = counted {

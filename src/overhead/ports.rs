@@ -7,6 +7,8 @@ use std::{
 
 use flows::{model::OfPort, ofp::PortStats};
 
+use crate::port_counters::{Side, Sides};
+
 /// How much younger than expected a port may look: the switch tells its age by another clock.
 const SLACK: Duration = Duration::from_secs(1);
 /// The most ports that a switch can have.
@@ -16,7 +18,7 @@ const MOST: usize = 0x1_0000;
 #[derive(Debug, Default)]
 pub struct Ports {
     last: Option<(Instant, HashMap<OfPort, Count>)>,
-    coming: HashMap<OfPort, Count>,
+    coming: HashMap<OfPort, PortStats>,
 }
 
 /// What a port has counted.
@@ -30,6 +32,8 @@ struct Count {
     sent: u64,
     /// How long the port has been there, if the switch knows.
     age: Option<Duration>,
+    /// From whose side it counts.
+    side: Side,
 }
 
 /// What passed between two readings.
@@ -49,18 +53,19 @@ impl Ports {
     /// Takes in a part of a reading.
     pub fn hear(&mut self, stats: Vec<PortStats>) {
         for stats in stats {
-            if self.coming.len() < MOST
-                && let Some(count) = Count::of(&stats)
-            {
-                self.coming.insert(stats.port, count);
+            if self.coming.len() < MOST {
+                // Nothing here wants the properties, which may be long.
+                self.coming.insert(stats.port, PortStats { properties: Box::default(), ..stats });
             }
         }
     }
 
     /// The reading is complete. A port that is new, or began to count anew, counts from now on: what it has counted
-    /// already may be from before it was on this bridge.
-    pub fn finish(&mut self, sink: Option<OfPort>, now: Instant) -> Passed {
-        let read = std::mem::take(&mut self.coming);
+    /// already may be from before it was on this bridge. `sides` says from whose side the ports count.
+    pub fn finish(&mut self, sink: Option<OfPort>, sides: &Sides, now: Instant) -> Passed {
+        let coming = std::mem::take(&mut self.coming).into_iter();
+        let count = |(port, stats)| Some((port, Count::of(&stats, sides.side(port))?));
+        let read: HashMap<_, _> = coming.filter_map(count).collect();
         let mut passed = Passed::default();
         if let Some((then, last)) = &self.last {
             let elapsed = now.saturating_duration_since(*then);
@@ -90,13 +95,16 @@ impl Ports {
 
 impl Count {
     /// None if the port doesn't count what comes in.
-    fn of(stats: &PortStats) -> Option<Self> {
+    fn of(stats: &PortStats, side: Side) -> Option<Self> {
         let known = Option::unwrap_or_default;
+        let counters = side.read(stats);
+        let sent = known(counters.sent_packets).saturating_add(known(counters.sent_dropped));
         Some(Self {
-            packets: stats.rx_packets?,
-            bytes: stats.rx_bytes?,
-            sent: known(stats.tx_packets).saturating_add(known(stats.tx_dropped)),
+            packets: counters.received_packets?,
+            bytes: counters.received_bytes?,
+            sent,
             age: stats.duration,
+            side,
         })
     }
 
@@ -106,7 +114,8 @@ impl Count {
             (Some(before), Some(now)) => now + SLACK >= before + elapsed,
             _ => true,
         };
-        aged && self.packets >= before.packets
+        aged && self.side == before.side
+            && self.packets >= before.packets
             && self.bytes >= before.bytes
             && self.sent >= before.sent
     }
@@ -123,7 +132,7 @@ mod tests {
             rx_packets: Some(rx),
             tx_packets: Some(tx),
             rx_bytes: Some(rx * 100),
-            tx_bytes: Some(0),
+            tx_bytes: Some(tx * 100),
             rx_dropped: Some(0),
             tx_dropped: None,
             rx_errors: None,
@@ -132,13 +141,17 @@ mod tests {
         }
     }
 
-    /// Reads ports 1, 2 and the mirror port 9 ten seconds apart.
+    /// Reads ports 1, 2 and the mirror port 9, which all count from the switch's side, ten seconds apart.
     fn read(readings: &[&[PortStats]]) -> Vec<Passed> {
+        read_from(&Sides::default(), readings)
+    }
+
+    fn read_from(sides: &Sides, readings: &[&[PortStats]]) -> Vec<Passed> {
         let (mut ports, mut now) = (Ports::default(), Instant::now());
         let finish = |stats: &&[PortStats]| {
             ports.hear(stats.to_vec());
             now += Duration::from_secs(10);
-            ports.finish(Some(OfPort(9)), now)
+            ports.finish(Some(OfPort(9)), sides, now)
         };
         readings.iter().map(finish).collect()
     }
@@ -151,6 +164,17 @@ mod tests {
         ]);
         assert_eq!(passed[0], Passed::default());
         assert_eq!(passed[1], Passed { packets: 105, bytes: 10_500, copies: 90, same: true });
+    }
+
+    #[test]
+    fn the_host_counts_from_its_side_what_passes_by_an_internal_port() {
+        let sides = Sides::from_iter([OfPort(2), OfPort(9)]);
+        let before = [port(1, 50, 1000, 0), port(2, 50, 3, 10), port(9, 50, 300, 7)];
+        let after = [port(1, 60, 1100, 0), port(2, 60, 4, 15), port(9, 60, 390, 7)];
+        let passed = read_from(&sides, &[&before, &after])[1];
+        assert_eq!((passed.packets, passed.copies, passed.same), (105, 90, true));
+        let passed = read_from(&Sides::default(), &[&before, &after])[1];
+        assert_eq!((passed.packets, passed.copies), (101, 0), "as if the switch counted");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::*;
 
 const SINK: OfPort = OfPort(9);
-const BRIDGE: Bridge = Bridge { sink: Some(SINK), userspace: true };
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// Time passes by [`Self::run`]; the switch answers at once.
@@ -17,6 +16,7 @@ struct World {
     poll_mode: bool,
     /// How often it was asked.
     readings: usize,
+    bridge: Bridge,
 }
 
 impl World {
@@ -25,8 +25,11 @@ impl World {
         let probe = probe.map(|probe| probe.parse().unwrap());
         let overhead = Overhead::new(probe, Metrics::new(), now);
         let counted = (0, 0, Duration::ZERO);
+        let bridge =
+            Bridge { sink: Some(SINK), datapath: Datapath::Userspace, sides: Sides::default() };
+        let (poll_mode, readings) = (false, 0);
         let mut world =
-            Self { overhead, now, start: now, hooks, counted, poll_mode: false, readings: 0 };
+            Self { overhead, now, start: now, hooks, counted, poll_mode, readings, bridge };
         world.settle();
         world
     }
@@ -64,7 +67,7 @@ impl World {
             rx_packets: Some(rx_packets),
             tx_packets: Some(tx_packets),
             rx_bytes: Some(100 * rx_packets),
-            tx_bytes: None,
+            tx_bytes: Some(100 * tx_packets),
             rx_dropped: None,
             tx_dropped: None,
             rx_errors: None,
@@ -72,12 +75,16 @@ impl World {
             properties: Box::default(),
         };
         let (packets, copies, busy) = self.counted;
-        let stats = vec![port(OfPort(1), packets, 0), port(SINK, 0, copies)];
-        self.overhead.hear(stats);
+        let sink = match self.bridge.datapath {
+            Datapath::Userspace => port(SINK, 0, copies),
+            // It is an internal port, which counts from the host's side.
+            Datapath::Kernel => port(SINK, copies, 0),
+        };
+        self.overhead.hear(vec![port(OfPort(1), packets, 0), sink]);
         let role = if self.poll_mode { Component::Pmd } else { Component::Main };
         let threads = vec![(7, role, busy)];
         let reading = Reading { process: (7, 1), threads, softirq: busy * 10 };
-        self.overhead.finish(BRIDGE, Ok(reading), self.now);
+        self.overhead.finish(&self.bridge, Ok(reading), self.now);
     }
 
     /// The one port still has its hooks.
@@ -140,6 +147,22 @@ fn time_without_mirroring_is_the_baseline_for_time_with_it() {
     let softirq =
         world.metric("ofmirror_datapath_cpu_seconds_total{component=\"softirq\"}").unwrap();
     assert!((softirq / main - 10.0).abs() < 1e-6, "it is told, but not the userspace datapath's");
+}
+
+#[test]
+fn the_copies_by_an_internal_port_of_the_kernels_datapath_explain_what_they_cost() {
+    let mut world = World::new(None, Hooks::All);
+    world.bridge.datapath = Datapath::Kernel;
+    world.bridge.sides = Sides::from_iter([SINK]);
+    for _ in 0..4 {
+        world.run(MS(20_500));
+        world.change(Hooks::Some);
+        world.run(MS(20_500));
+        world.change(Hooks::All);
+    }
+    assert_eq!(world.ratio(), Some(0.25), "no window is without any hook");
+    let switched = world.metric("ofmirror_switched_packets_total").unwrap();
+    assert!(switched <= world.counted.0 as f64, "copies are not switched packets");
 }
 
 #[test]

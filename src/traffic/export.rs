@@ -9,6 +9,7 @@ use flows::{model::OfPort, ofp::PortStats};
 use metrics::{IntCounter, Metrics};
 
 use super::{Ledger, Meter, Series};
+use crate::port_counters::Side;
 
 /// Counters of Prometheus, and what they follow.
 pub struct Export {
@@ -20,7 +21,8 @@ pub struct Export {
 /// What the mirror port has counted.
 #[derive(Default)]
 struct Port {
-    number: Option<OfPort>,
+    /// Which port it is, and from whose side it counts.
+    counts: Option<(OfPort, Side)>,
     packets: Meter,
     bytes: Meter,
     drops: Meter,
@@ -60,15 +62,16 @@ impl Export {
         raise(&self.metrics.copies_offered, ledger.offered().packets);
     }
 
-    /// Takes in what the mirror port has counted.
-    pub fn read_port(&mut self, stats: &PortStats) {
-        let (port, metrics) = (&mut self.port, &self.metrics);
-        let is_another = port.number.replace(stats.port) != Some(stats.port);
+    /// Takes in what the mirror port has counted, and from whose side it counts.
+    pub fn read_port(&mut self, stats: &PortStats, side: Side) {
+        let (port, metrics, counters) = (&mut self.port, &self.metrics, side.read(stats));
+        let now = (stats.port, side);
+        let is_another = port.counts.replace(now) != Some(now);
         for (meter, counter, now) in [
-            (&mut port.packets, &metrics.copies_delivered, stats.tx_packets),
-            (&mut port.bytes, &metrics.mirror_port_bytes, stats.tx_bytes),
-            (&mut port.drops, &metrics.mirror_port_drops, stats.tx_dropped),
-            (&mut port.errors, &metrics.mirror_port_errors, stats.tx_errors),
+            (&mut port.packets, &metrics.copies_delivered, counters.sent_packets),
+            (&mut port.bytes, &metrics.mirror_port_bytes, counters.sent_bytes),
+            (&mut port.drops, &metrics.mirror_port_drops, counters.sent_dropped),
+            (&mut port.errors, &metrics.mirror_port_errors, counters.sent_errors),
         ] {
             if is_another {
                 meter.restart();
@@ -147,6 +150,26 @@ mod tests {
         assert_eq!(metrics.copies_offered.get(), 3);
     }
 
+    #[test]
+    fn what_the_host_received_by_an_internal_mirror_port_is_what_the_port_took() {
+        let metrics = Metrics::new();
+        let mut export = Export::new(metrics.clone());
+        for copies in [100, 142] {
+            let stats = PortStats {
+                rx_packets: Some(copies),
+                rx_bytes: Some(100 * copies),
+                rx_dropped: Some(copies / 50),
+                rx_errors: Some(0),
+                ..port(5, [0, 0, 0, copies / 100].map(Some))
+            };
+            export.read_port(&stats, Side::Host);
+        }
+        assert_eq!(metrics.copies_delivered.get(), 42);
+        assert_eq!(metrics.mirror_port_bytes.get(), 42 * (100 + 14));
+        assert_eq!(metrics.mirror_port_drops.get(), 0);
+        assert_eq!(metrics.mirror_port_errors.get(), 0);
+    }
+
     fn port(number: u32, figures: [Option<u64>; 4]) -> PortStats {
         let [tx_packets, tx_bytes, tx_dropped, tx_errors] = figures;
         PortStats {
@@ -169,7 +192,7 @@ mod tests {
         let metrics = Metrics::new();
         let mut export = Export::new(metrics.clone());
         let mut totals = |number, figures: [Option<u64>; 4]| {
-            export.read_port(&port(number, figures));
+            export.read_port(&port(number, figures), Side::Switch);
             let Metrics {
                 copies_delivered,
                 mirror_port_bytes,

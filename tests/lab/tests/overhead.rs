@@ -54,6 +54,43 @@ fn counters_only_grow_also_when_the_switch_starts_anew() -> Result {
 }
 
 #[test]
+fn what_the_host_sends_by_an_internal_port_is_switched_and_what_it_gets_there_is_not() -> Result {
+    const SENT: usize = 100;
+    // An EtherType for local experiments (IEEE 802), which nobody answers.
+    const FRAME: [u8; 60] = {
+        let mut frame = [0; 60];
+        (frame[0], frame[6], frame[12], frame[13]) = (0xff, 0x02, 0x88, 0xb5);
+        frame
+    };
+    let node = Node::start()?;
+    // Nothing in OVN's databases is bound to it.
+    node.vsctl("add-port br-int host0 -- set Interface host0 type=internal".split(' '))?;
+    node.namespace().ip(["link", "set", "host0", "up"])?;
+    // All that is sent on purpose, and all that kernels send unasked.
+    let sent = || Ok(node.received()? + node.namespace().transmissions("host0")?.1);
+    let before = sent()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    until("a first reading", || Ok((sample(&agent, MAIN)? > Some(0.0)).then_some(())))?;
+    for _ in 0..SENT {
+        node.namespace().inject("host0", &FRAME)?;
+    }
+    let frame: String = FRAME.iter().map(|byte| format!("{byte:02x}")).collect();
+    let outputs = ["output:host0"; 2 * SENT].join(",");
+    node.ofctl(
+        &["packet-out"],
+        [format!("in_port=ANY,packet={frame},actions={outputs}").as_str()],
+    )?;
+    until("what came in to be counted", || {
+        let counted = sample(&agent, SWITCHED[0])?.unwrap_or(0.0);
+        let came: Result<u64> = sent();
+        let came = (came? - before) as f64;
+        assert!(counted <= came, "{counted} packets, of {came} that came in");
+        Ok((counted >= SENT as f64).then_some(()))
+    })?;
+    agent.stop()
+}
+
+#[test]
 fn the_ratio_is_absent_until_pauses_under_load_have_told_it() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&["--enable-mirror", "--overhead-probe=4s/1s"])?;
