@@ -45,6 +45,7 @@ use crate::{
     overhead::{Overhead, probe::Probe},
     ovsdb,
     repair::{Refusals, Repair},
+    restoration::Restoration,
     settings::Settings,
     sink::{
         SinkState,
@@ -106,6 +107,8 @@ pub struct Agent {
     missing: usize,
     /// Taps that the plan could not serve when all was well last: how many.
     unserved: usize,
+    /// How long it takes to have back what others took.
+    restoration: Restoration,
     /// Changes that have been sent and not been answered yet.
     repair: Option<Repair>,
     refusals: Refusals,
@@ -173,6 +176,7 @@ impl Agent {
             shield,
             missing: 0,
             unserved: 0,
+            restoration: Restoration::default(),
             repair: None,
             refusals: Refusals::default(),
             stalled: false,

@@ -19,6 +19,7 @@ pub mod ovsdb;
 pub mod pods;
 pub mod port_counters;
 pub mod repair;
+pub mod restoration;
 pub mod selection;
 pub mod settings;
 pub mod sink;

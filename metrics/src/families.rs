@@ -146,7 +146,7 @@ pub(crate) const FLOWS_LOST: Family = Family::counter(
 pub(crate) const RESTORE: Family = Family::histogram(
     "ofmirror_restore_seconds",
     Unit::Seconds,
-    "From noticing that flows are lost to having them back.",
+    "From noticing that flows are lost to having them back, without the time in which OVN's own flows, which ours depend on, were missing.",
 );
 pub(crate) const RECONCILE: Family = Family::histogram(
     "ofmirror_reconcile_seconds",

@@ -1,15 +1,12 @@
 //! What the agent tells of itself: health, metrics, log.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use flows::plan::Plan;
 use tracing::{info, warn};
 
 use super::{Agent, RESCAN, milliseconds};
-use crate::{health::Health, switch::SinkFault};
-
-/// How long OVN's delivery flows may take to come back after a loss, before ours count as restored without them.
-const RESTORED: Duration = Duration::from_secs(30);
+use crate::{health::Health, restoration::Sight, switch::SinkFault};
 
 /// What is told of a switch that is connected and does not answer.
 const STALLED: &str =
@@ -19,9 +16,7 @@ impl Agent {
     /// Tells metrics, health and log how things stand.
     pub(super) fn tell(&mut self) {
         let complete = self.is_complete();
-        if complete {
-            self.tell_restored();
-        }
+        self.tell_restored(complete);
         self.stalled = self.is_stalled();
         let mut problems = self.world.problems();
         problems.extend(self.stalled.then(|| STALLED.to_owned()));
@@ -57,30 +52,44 @@ impl Agent {
         self.world.plan().is_some() && self.missing == 0 && self.repair.is_none()
     }
 
-    /// What others took is back once the plan is complete again, and serves as many taps as before: after a wipe OVN's
-    /// delivery flows are gone for a moment too.
-    fn tell_restored(&mut self) {
-        let Some(plan) = self.world.plan() else { return };
-        let unserved = plan.rejected().count();
+    /// Reports a loss of flows once it is over: the plan is complete again, and serves as many taps as before. After a wipe OVN's
+    /// delivery flows are gone for a while too.
+    fn tell_restored(&mut self, complete: bool) {
+        let now = Instant::now();
+        let unserved = self.world.plan().map_or(0, |plan| plan.rejected().count());
         let Some(switch) = self.world.switch_mut() else { return };
         let Some(loss) = switch.loss() else {
-            self.unserved = unserved;
+            if complete {
+                self.unserved = unserved;
+            }
             return;
         };
-        let elapsed = loss.since.elapsed();
-        if unserved > self.unserved && elapsed < RESTORED {
-            return;
-        }
+        let served = unserved <= self.unserved;
+        let sight = Sight { lost: loss.since, complete, served, now };
+        let Some(restored) = self.restoration.look(sight) else { return };
         switch.take_loss();
         self.metrics.losses.inc();
         self.metrics.flows_lost.inc_by(loss.flows as u64);
-        self.metrics.restore.observe(elapsed.as_secs_f64());
-        self.rescan = Some(Instant::now() + RESCAN);
-        let without_ms = milliseconds(elapsed);
-        warn!(
-            flows = loss.flows,
-            without_ms, "somebody removed or changed flows of ours; all are back"
-        );
+        self.metrics.restore.observe(restored.missing.as_secs_f64());
+        self.rescan = Some(now + RESCAN);
+        let flows = loss.flows;
+        let [without_ms, waiting_for_ovn_ms] =
+            [restored.missing, restored.waiting].map(milliseconds);
+        if restored.served {
+            warn!(
+                flows,
+                waiting_for_ovn_ms,
+                without_ms,
+                "somebody removed or changed flows of ours; all are back"
+            );
+        } else {
+            warn!(
+                flows,
+                waiting_for_ovn_ms,
+                without_ms,
+                "somebody removed or changed flows of ours; those are back that can be, but OVN's own flows for some Pods' ports are missing: does ovn-controller run?"
+            );
+        }
     }
 
     /// Whether the switch is connected, and was not stalled when that was told last.

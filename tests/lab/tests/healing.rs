@@ -1,5 +1,7 @@
 //! Whoever removes or changes flows of ours: they are back at once, the agent says so, and nobody else notices.
 
+use std::time::Instant;
+
 use lab::{Agent, Arrivals, Node, Proto, Result, Service, ensure_same, until};
 
 /// Waits until our flows are these again, and the agent knows. It is ready also while a Pod awaits its port, so flows come first.
@@ -107,6 +109,39 @@ fn flows_removed_by_hand_are_back_and_others_stay_untouched() -> Result {
     assert_losses_are_told(&agent)?;
     assert_untouched(&node, &foreign)?;
     node.assert_copies_are_exact()?;
+    agent.stop()
+}
+
+#[test]
+fn the_time_for_which_ovns_own_flows_stay_away_is_not_told_as_that_of_ours() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&["--enable-mirror"])?;
+    let flows = node.our_flows()?;
+    node.kill(Service::Controller)?;
+    let wiped = Instant::now();
+    // As Open vSwitch does by itself when somebody sets the bridge's fail mode.
+    node.ofctl(&["del-flows"], [])?;
+    until("our flows that need none of OVN's", || {
+        let back = node.our_flows()?.len() > 1 && agent.metric("ofmirror_flows_missing")? == 0.0;
+        Ok(back.then_some(()))
+    })?;
+    let waiting = Instant::now();
+    // The agent looks once a second as long as the loss is not over.
+    let looks = || agent.metric("ofmirror_reconcile_seconds_count");
+    let before = looks()?;
+    until("a second to pass", || Ok((looks()? >= before + 2.0).then_some(())))?;
+    let waited = waiting.elapsed();
+    assert_eq!(losses(&agent)?.0, 0.0, "it is not over");
+    node.start_service(Service::Controller)?;
+    await_flows(&node, &agent, &flows)?;
+    until("the loss to be told", || Ok((losses(&agent)?.0 > 0.0).then_some(())))?;
+    assert_losses_are_told(&agent)?;
+    let told = agent.metric("ofmirror_restore_seconds_sum")?;
+    let since = wiped.elapsed();
+    assert!(
+        told + waited.as_secs_f64() <= since.as_secs_f64(),
+        "{told} s were told, {waited:?} of {since:?} went by without OVN's flows"
+    );
     agent.stop()
 }
 
