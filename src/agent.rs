@@ -17,6 +17,7 @@ mod traffic;
 
 use std::{
     collections::HashSet,
+    future::pending,
     time::{Duration, Instant},
 };
 
@@ -243,6 +244,10 @@ impl Agent {
                     self.answer(question);
                     continue;
                 }
+                () = due(self.world.switch().ok().and_then(Switch::poll_timeout)) => {
+                    self.send_requests();
+                    continue;
+                }
                 _ = ticks.tick() => {
                     tick = tick.wrapping_add(1);
                     if !self.handle_tick(tick) {
@@ -401,7 +406,7 @@ impl Agent {
     fn send_requests(&mut self) {
         let Some(connection) = self.openflow.connection() else { return };
         let Some(switch) = self.world.switch_mut() else { return };
-        while let Some((tag, request)) = switch.poll_request() {
+        while let Some((tag, request)) = switch.poll_request(Instant::now()) {
             connection.ask(tag, request);
         }
         while let Some(message) = switch.poll_message() {
@@ -469,6 +474,14 @@ impl Agent {
                 }
             }
         }
+    }
+}
+
+/// Ends then, or never.
+async fn due(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => pending().await,
     }
 }
 

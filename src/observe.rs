@@ -6,12 +6,16 @@
 
 mod readiness;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flows::{
     model::FlowKey,
     ofp::{Features, FlowDesc, MultipartReply},
-    plan::{Plan, Reason},
+    plan::Plan,
 };
 use kube::runtime::watcher::Event;
 pub use readiness::Readiness;
@@ -158,26 +162,24 @@ impl Observation {
         limit: Duration,
     ) {
         self.world.set_switch(Switch::new(features, self.settings.marker));
-        let mut turns = None;
         loop {
             self.world.follow();
             let Some(switch) = self.world.switch_mut() else { return };
-            while let Some((tag, request)) = switch.poll_request() {
+            while let Some((tag, request)) = switch.poll_request(Instant::now()) {
                 connection.ask(tag, request);
             }
             if switch.is_settled() {
-                // The first port that OVN does not deliver to may hide another, so each is probed in turn.
-                let turns = turns.get_or_insert_with(|| undelivered(&self.world));
-                if *turns == 0 || undelivered(&self.world) == 0 {
-                    break;
-                }
-                *turns -= 1;
-                self.world.tick();
-                continue;
+                break;
             }
-            match timeout(limit, connection.next()).await {
+            // The switch is given time for its packets between two questions.
+            let due = switch
+                .poll_timeout()
+                .map_or(limit, |due| limit.min(due.saturating_duration_since(Instant::now())));
+            let paused = switch.poll_timeout().is_some();
+            match timeout(due, connection.next()).await {
                 Ok(Ok(event)) => self.take_in(event),
                 Ok(Err(error)) => return self.world.lose_switch(error.to_string()),
+                Err(_) if paused => {}
                 Err(_) => {
                     return self.world.lose_switch(format!(
                         "the switch has not answered a question for {} s",
@@ -198,7 +200,7 @@ impl Observation {
             self.flows.extend(ours.cloned());
         }
         if let Some(switch) = self.world.switch_mut() {
-            switch.handle(event, std::time::Instant::now());
+            switch.handle(event, Instant::now());
         }
     }
 }
@@ -206,12 +208,6 @@ impl Observation {
 /// Table, then highest priority, then the match in words.
 pub(crate) fn place(key: &FlowKey) -> (u8, u16, String) {
     (key.table.0, u16::MAX - key.priority, key.matching.to_string())
-}
-
-/// How many ports nothing is known to deliver to.
-fn undelivered(world: &World) -> usize {
-    let rejected = world.plan().into_iter().flat_map(Plan::rejected);
-    rejected.filter(|rejected| rejected.reason == Reason::NoDelivery).count()
 }
 
 async fn read_database(endpoint: &Endpoint, limit: Duration) -> ovsdb::State {

@@ -2,10 +2,14 @@
 //!
 //! [`Switch`] takes in what the OpenFlow session tells and asks for what it needs; it has no socket and no clock.
 //!
-//! 1. **Scan**: all flows are read once, to find two bits of `reg10` that nobody else uses, and flows of
-//!    ours that are there already.
-//! 2. **Watch**: flow monitors report every change of our flows and of OVN's delivery flows.
+//! 1. **Scan**: all flows are read once, to find two bits of `reg10` that nobody else uses, flows of
+//!    ours that are there already, and the tables in which OVN delivers.
+//! 2. **Watch**: flow monitors report every change of our flows and of OVN's delivery flows. What was there before they
+//!    began is read once they have.
 //! 3. **Re-read**: now and then our flows are read again, in case a report was missed.
+//!
+//! No request has the switch describe more than a few thousand flows, and none that comes back looks at all of many: see
+//! [`reading`].
 //!
 //! Open vSwitch before 3.0 has no flow monitors on OpenFlow 1.5: there, everything watched is read again at each
 //! [`Switch::handle_tick`] instead, and our flows also when the switch says that it removed one.
@@ -13,6 +17,8 @@
 mod ask;
 mod delivery;
 mod hooks;
+mod piece;
+mod reading;
 mod rivals;
 mod scan;
 mod sink_port;
@@ -20,7 +26,7 @@ mod sink_port;
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     ops::Bound::{Excluded, Unbounded},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use flows::{
@@ -39,6 +45,7 @@ pub use sink_port::{SinkFault, SinkPort};
 use {
     delivery::DeliveryWatch,
     hooks::Hooks,
+    reading::{Finished, Own, Readings},
     scan::{Found, Scan},
 };
 
@@ -49,21 +56,33 @@ use crate::{
 
 /// Complaints about nothing that is known of which a connection's are logged.
 const COMPLAINTS: u32 = 20;
+/// For how many times as long as a scan took, there is no other.
+const SCAN_REST: u32 = 5;
+/// The same for looking for what outputs to a port.
+const PROBE_REST: u32 = 20;
+/// How many flows may come before all are scanned again, besides an eighth of those that were there.
+const GROWTH: u64 = 64;
 
 /// What a request to the switch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
+    /// Reading how many flows each table has, before flows are read.
+    Sizes,
+    /// Counting flows, to read them in pieces.
+    Count,
     /// Reading all flows.
     Scan,
     /// Watching our copying flows.
     Hooks,
     /// Watching the flow that guards the mirror port.
     Guard,
-    /// Watching OVN's delivery flows in one table.
+    /// Watching OVN's delivery flows in one table, or what comes to output to a port.
+    Watch,
+    /// Reading the delivery flows of one table.
     Table(TableId),
     /// Watching for foreign flows in table 0 that come before ours.
     Ingress,
-    /// Watching what outputs to a port, to find the table.
+    /// Looking for what outputs to a port, to find the table.
     Probe(OfPort),
     /// Reading our flows again, and what they have counted.
     Reread,
@@ -102,6 +121,8 @@ pub struct Switch {
     /// Whether the switch reports what others install in table 0.
     ingress_watched: bool,
     requests: VecDeque<(Tag, MultipartRequest)>,
+    /// Flows that are to be read.
+    readings: Readings,
     /// What is to be said without expecting an answer.
     messages: VecDeque<Message>,
     complaints: u32,
@@ -109,6 +130,14 @@ pub struct Switch {
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
     known: bool,
+    /// How many flows there were at the last scan, and whether there are many more by now.
+    scanned: u64,
+    outgrown: bool,
+    /// Another scan is wanted as soon as the last has been long enough ago: in so many ticks.
+    rescan: bool,
+    scan_rest: u32,
+    /// In so many ticks a port may be looked for again.
+    probe_rest: u32,
     /// Whether the mirror port's counters have been asked for and not been told yet.
     reading_sink: bool,
     /// What our flows had counted at the last reading, until it is taken.
@@ -135,10 +164,16 @@ impl Switch {
             guarded: None,
             ingress_watched: false,
             requests: VecDeque::new(),
+            readings: Readings::default(),
             messages: VecDeque::new(),
             complaints: 0,
             outstanding: 0,
             known: false,
+            scanned: 0,
+            outgrown: false,
+            rescan: false,
+            scan_rest: 0,
+            probe_rest: 0,
             reading_sink: false,
             counted: None,
             sink: None,
@@ -233,16 +268,31 @@ impl Switch {
     }
 
     /// The next question for the switch.
-    pub fn poll_request(&mut self) -> Option<(Tag, MultipartRequest)> {
-        let request = self.requests.pop_front();
+    pub fn poll_request(&mut self, now: Instant) -> Option<(Tag, MultipartRequest)> {
+        let request = self.requests.pop_front().or_else(|| self.readings.poll(now));
         self.outstanding += usize::from(request.is_some());
         request
+    }
+
+    /// When [`Self::poll_request`] has something, if no answer comes before: the switch is given time for its packets.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.readings.due()
     }
 
     /// Whether every question has been put and answered, so that all is known that can be known now.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.requests.is_empty() && self.outstanding == 0
+        self.requests.is_empty() && self.outstanding == 0 && self.readings.is_empty()
+    }
+
+    /// Whether nothing is asked but what a scan does in the background.
+    fn is_free(&self) -> bool {
+        let background = usize::from(self.readings.is_asking());
+        self.requests.is_empty()
+            && self.outstanding <= background
+            && self.readings.is_in_background()
+            && (self.known || self.readings.is_empty())
     }
 
     /// What else is to be said to the switch. Whoever only looks leaves it unsaid.
@@ -250,18 +300,31 @@ impl Switch {
         self.messages.pop_front()
     }
 
-    /// Reads all flows again, as others may have installed new ones.
+    /// Reads all flows again, as others may have installed new ones: at once, or when the last time is long enough ago for
+    /// what it took.
     pub fn rescan(&mut self) {
-        if self.scan.start() {
-            self.requests.push_back((Tag::Scan, ask::everything()));
+        self.rescan = self.scan_rest > 0;
+        if !self.rescan && self.scan.start() {
+            self.readings.start(Tag::Scan);
         }
     }
 
     /// Reads our flows again, and what they have counted.
     pub fn reread(&mut self) {
-        if self.hooks.start_reread() {
-            self.requests.push_back((Tag::Reread, ask::ours()));
+        if self.hooks.is_known() {
+            self.read_hooks();
         }
+    }
+
+    fn read_hooks(&mut self) {
+        if self.hooks.start_reread() {
+            self.readings.start(Tag::Reread);
+        }
+    }
+
+    fn read_table(&mut self, table: TableId) {
+        self.delivery.start_table(table);
+        self.readings.start(Tag::Table(table));
     }
 
     /// Reads what the mirror port has counted, if that is not under way.
@@ -288,32 +351,48 @@ impl Switch {
             // What it has counted before there are any copies.
             self.read_sink();
         }
-        let unasked = || missing.iter().find(|port| !self.delivery.was_probed(**port));
-        let unasked = if self.known { None } else { unasked() };
+        let scanned: BTreeSet<_> =
+            missing.iter().flat_map(|port| self.found.outputs(*port)).collect();
+        for table in scanned {
+            if self.delivery.watch(table) {
+                self.watch_table(table);
+            }
+        }
+        self.known |= self.hooks.is_known() && self.is_settled();
         let probed = self.delivery.probed().filter(|port| missing.contains(port));
         // A new port is most likely to be delivered to where the others are, which is watched. To look for it at once in all
-        // tables would cost the switch a look at all flows.
-        let first = missing.first().filter(|_| self.deliveries().is_empty());
-        self.probe(unasked.copied().or(probed).or(first.copied()));
-        self.known |= self.hooks.is_known() && self.is_settled();
+        // tables would cost the switch a look at many flows.
+        let first = missing.first().filter(|_| self.known && self.deliveries().is_empty());
+        self.probe(probed.or(first.copied()));
     }
 
     /// Does what is due once a second: asks for the next of the ports `missing`, that nothing delivers to, and reads what no
     /// monitor reports. A switch that has not answered yet, as it has too much to do, is asked nothing more.
     pub fn handle_tick(&mut self, missing: &BTreeSet<OfPort>) {
-        if !self.is_settled() {
+        self.scan_rest = self.scan_rest.saturating_sub(1);
+        self.probe_rest = self.probe_rest.saturating_sub(1);
+        if (self.rescan || self.outgrown) && self.known {
+            self.rescan();
+        }
+        if !self.is_free() {
             return;
+        }
+        if !self.hooks.is_known() && self.marker.is_some() {
+            // The switch refused the first reading.
+            self.read_hooks();
         }
         // A port that OVN never delivers to must not hide another that it delivers to in a table of its own.
         let probed = self.delivery.probed().unwrap_or(OfPort(0));
         let next = missing.range((Excluded(probed), Unbounded)).next().or(missing.first());
-        self.probe(next.copied());
+        if next.is_none() || self.probe_rest == 0 {
+            self.probe(next.copied());
+            let again = next.filter(|_| self.watching == Watching::Polling);
+            again.iter().for_each(|port| self.readings.start(Tag::Probe(**port)));
+        }
         if self.watching == Watching::Polling {
             self.reread();
-            let tables = self.delivery.tables().map(|table| (Tag::Table(table), ask::table(table)));
-            self.requests.extend(tables);
-            let probe = self.delivery.probed().map(|port| (Tag::Probe(port), ask::outputs(port)));
-            self.requests.extend(probe);
+            let tables: Vec<_> = self.delivery.tables().collect();
+            tables.into_iter().for_each(|table| self.read_table(table));
         }
     }
 
@@ -327,7 +406,7 @@ impl Switch {
         match event {
             Event::Part { tag, body, more } => self.handle_part(tag, body, more, now),
             Event::Updates(updates) => self.handle_updates(updates, now),
-            Event::Refused { tag, error } => self.handle_refusal(tag, &error),
+            Event::Refused { tag, error } => self.handle_refusal(tag, &error, now),
             // The switch may tell of a removal after it has the flow again, so for us it is a hint and no more.
             Event::FlowRemoved(_) if self.watching == Watching::Polling => self.reread(),
             Event::FlowRemoved(_) | Event::Up(_) | Event::Bundle { .. } => {}
@@ -360,6 +439,12 @@ impl Switch {
             MultipartReply::PortDesc(ports) if tag == Tag::SinkState => {
                 ports.iter().for_each(|port| self.take_in_sink(port, now));
             }
+            MultipartReply::TableStats(sizes) if tag == Tag::Sizes => {
+                self.readings.hear_sizes(sizes);
+            }
+            MultipartReply::Aggregate(stats) if tag == Tag::Count => {
+                self.readings.hear_count(stats.flows);
+            }
             _ => {}
         }
         if more {
@@ -367,20 +452,54 @@ impl Switch {
         }
         self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
-            Tag::Scan => self.finish_scan(),
             Tag::Sink => self.reading_sink = false,
             Tag::Hooks => {
-                self.hooks.all_seen();
+                self.read_hooks();
                 self.watch_ingress();
+            }
+            Tag::Sizes => {
+                self.compare_sizes();
+                self.step(false, now);
+            }
+            Tag::Count | Tag::Reread | Tag::Scan | Tag::Table(_) | Tag::Probe(_) => {
+                self.step(false, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The request for flows under way has been answered, or `refused`.
+    fn step(&mut self, refused: bool, now: Instant) {
+        let own = Own { flows: self.hooks.observed.flows(), marker: self.marker };
+        let finished = self.readings.answered(refused, now, own);
+        let Some(Finished { tag, took, whole }) = finished else { return };
+        match tag {
+            // Nothing follows from a part.
+            Tag::Reread if !whole => self.hooks.abandon_reread(),
+            Tag::Scan if !whole => self.scan.abandon(),
+            Tag::Table(table) if !whole => self.delivery.abandon_table(table),
+            Tag::Scan => {
+                self.scan_rest = ticks(took * SCAN_REST);
+                self.finish_scan();
             }
             Tag::Reread => match self.hooks.finish_reread(now) {
                 Some(counted) => self.counted = Some(counted),
-                None => self.reread(),
+                None => self.read_hooks(),
             },
-            Tag::Table(table) if self.watching == Watching::Polling => {
-                self.delivery.finish_table(table);
-            }
+            Tag::Table(table) => self.delivery.finish_table(table),
+            Tag::Probe(_) => self.probe_rest = ticks(took * PROBE_REST),
             _ => {}
+        }
+    }
+
+    /// Whoever adds many flows may use bits that nobody used before.
+    fn compare_sizes(&mut self) {
+        let (now, ours) = (self.readings.total(), self.observed().len() as u64);
+        if self.readings.is_reading(Tag::Scan) {
+            self.scanned = now;
+            self.outgrown = false;
+        } else {
+            self.outgrown |= now > self.scanned + self.scanned / 8 + ours + GROWTH;
         }
     }
 
@@ -390,8 +509,7 @@ impl Switch {
             Tag::Reread => self.hooks.reread(flow, &stats),
             Tag::Scan if flow.cookie.is_ours() => self.hooks.seen_by_scan(flow, &stats),
             Tag::Scan => self.scan.look_at(&flow),
-            Tag::Hooks => self.hooks.seen(flow),
-            Tag::Table(_) if self.watching == Watching::Polling => self.delivery.read(&flow),
+            Tag::Table(_) => self.delivery.read(&flow),
             _ => self.learn_delivery(&flow),
         }
     }
@@ -422,7 +540,7 @@ impl Switch {
         }
     }
 
-    fn handle_refusal(&mut self, tag: Tag, error: &RequestError) {
+    fn handle_refusal(&mut self, tag: Tag, error: &RequestError, now: Instant) {
         self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
             Tag::Hooks if self.watching == Watching::Monitors => {
@@ -431,12 +549,13 @@ impl Switch {
                     "the switch has no flow monitors (Open vSwitch before 3.0): its flows are read once a second instead"
                 );
                 self.watching = Watching::Polling;
-                self.requests.push_back((Tag::Hooks, ask::ours()));
+                self.read_hooks();
                 return;
             }
-            Tag::Reread => self.hooks.abandon_reread(),
             Tag::Sink => self.reading_sink = false,
-            Tag::Scan => self.scan.abandon(),
+            Tag::Sizes | Tag::Count | Tag::Reread | Tag::Scan | Tag::Table(_) | Tag::Probe(_) => {
+                self.step(true, now);
+            }
             _ => {}
         }
         if self.watching == Watching::Monitors {
@@ -477,12 +596,15 @@ impl Switch {
 
     fn learn_delivery(&mut self, flow: &Flow) {
         if let Some(table) = self.delivery.learn(flow) {
-            let request = match self.watching {
-                Watching::Monitors => ask::watch_table(table),
-                Watching::Polling => ask::table(table),
-            };
-            self.requests.push_back((Tag::Table(table), request));
+            self.watch_table(table);
         }
+    }
+
+    fn watch_table(&mut self, table: TableId) {
+        if self.watching == Watching::Monitors {
+            self.requests.push_back((Tag::Watch, ask::watch_table(table)));
+        }
+        self.read_table(table);
     }
 
     fn probe(&mut self, port: Option<OfPort>) {
@@ -491,14 +613,18 @@ impl Switch {
             return;
         }
         self.delivery.probe(port);
-        let tag = Tag::Probe(port.unwrap_or(OfPort::ANY));
-        let request = match (self.watching, port) {
-            (Watching::Monitors, _) => ask::watch_outputs(before, port),
-            (Watching::Polling, Some(port)) => ask::outputs(port),
-            (Watching::Polling, None) => return,
-        };
-        self.requests.push_back((tag, request));
+        if self.watching == Watching::Monitors {
+            self.requests.push_back((Tag::Watch, ask::watch_outputs(before, port)));
+        }
+        if let Some(port) = port {
+            self.readings.start(Tag::Probe(port));
+        }
     }
+}
+
+/// So many whole ticks, which come once a second.
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod multipart;
 pub mod numbers;
 mod oxm;
 mod port;
+mod table_stats;
 
 pub use action::MAX_DEPTH;
 pub(crate) use action::decode_list as decode_actions;
@@ -43,6 +44,7 @@ pub use message::Message;
 pub use multipart::{MultipartReply, MultipartRequest};
 pub(crate) use oxm::{decode_field, decode_field_name};
 pub use port::{PortConfig, PortDesc, PortName, PortReason, PortState, PortStats};
+pub use table_stats::TableStats;
 
 /// The version byte of OpenFlow 1.5, which every header of this codec's messages bears.
 pub const VERSION: u8 = 6;

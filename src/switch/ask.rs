@@ -2,87 +2,78 @@
 
 use flows::{
     marker::MarkerBits,
-    model::{Cookie, Field, Match, MatchField, OfPort, TableId},
+    model::{Field, Match, MatchField, OfPort, TableId},
     ofp::{
-        AsyncEvent, AsyncMask, AsyncRole, FlowFilter, FlowMonitorRequest, Message, MonitorFlags,
+        AsyncEvent, AsyncMask, AsyncRole, FlowMonitorRequest, Message, MonitorFlags,
         MultipartRequest,
     },
 };
+
+use super::reading::delivered;
 
 /// Numbers of the flow monitors; that of a table's comes on top of the last.
 const HOOKS: u32 = 1;
 const GUARD: u32 = 2;
 const PROBE: u32 = 3;
-const INGRESS: u32 = 4;
+const HOOKS_PASSED: u32 = 4;
+const INGRESS: u32 = 5;
 const TABLE: u32 = 0x100;
 /// `OFPRR_IDLE_TIMEOUT` to `OFPRR_EVICTION`: whatever the reason (OpenFlow 1.5.1, 7.4.2).
 const FLOW_REMOVED_REASONS: u32 = 0x3f;
 /// `OFPPR_MODIFY`: a port's configuration or state has changed (OpenFlow 1.5.1, 7.4.3).
 const PORT_MODIFIED: u32 = 1 << 2;
 
-/// Every flow.
-pub(super) fn everything() -> MultipartRequest {
-    MultipartRequest::FlowDesc(FlowFilter::default())
-}
-
-/// Our flows.
-pub(super) fn ours() -> MultipartRequest {
-    MultipartRequest::FlowDesc(FlowFilter {
-        cookie: Cookie::OURS,
-        cookie_mask: Cookie::TAG_MASK,
-        ..FlowFilter::default()
-    })
-}
-
-/// The flows of a table.
-pub(super) fn table(table: TableId) -> MultipartRequest {
-    MultipartRequest::FlowDesc(FlowFilter { table, ..FlowFilter::default() })
-}
-
-/// The flows that output to a port.
-pub(super) fn outputs(port: OfPort) -> MultipartRequest {
-    MultipartRequest::FlowDesc(FlowFilter { out_port: port, ..FlowFilter::default() })
-}
-
-/// Our copying flows, now and whenever they change. Only they look at the marker: all want its R to be 0.
+/// Changes of our flows: only they look at the marker's R, which one of them wants to be 1 and all others to be 0.
 pub(super) fn watch_hooks(
     before: Option<MarkerBits>,
     marker: Option<MarkerBits>,
 ) -> MultipartRequest {
-    replace(HOOKS, before, marker, |marker| FlowMonitorRequest {
-        matching: Match::new([MatchField::masked(
-            Field::reg(MarkerBits::REGISTER),
-            0,
-            marker.delivered_mask().into(),
-        )]),
-        ..monitor(HOOKS)
-    })
+    let both = [(HOOKS, false), (HOOKS_PASSED, true)];
+    MultipartRequest::FlowMonitor(
+        both.into_iter()
+            .flat_map(|(id, passed)| {
+                replace(id, before, marker, |marker| {
+                    let value = if passed { marker.delivered_mask() } else { 0 };
+                    let matching = Match::new([delivered(marker, value)]);
+                    FlowMonitorRequest { matching, ..changes(id) }
+                })
+            })
+            .collect(),
+    )
 }
 
 /// The flow that keeps everything out that comes by the mirror port.
 pub(super) fn watch_guard(before: Option<OfPort>, sink: Option<OfPort>) -> MultipartRequest {
-    replace(GUARD, before, sink, |sink| FlowMonitorRequest {
-        table: TableId(0),
-        matching: Match::new([MatchField::exact(Field::IN_PORT, sink.0.into())]),
-        ..monitor(GUARD)
-    })
+    let monitors = replace(GUARD, before, sink, |sink| {
+        let FlowMonitorRequest { flags, .. } = changes(GUARD);
+        FlowMonitorRequest {
+            flags: flags | MonitorFlags::INITIAL,
+            table: TableId(0),
+            matching: Match::new([MatchField::exact(Field::IN_PORT, sink.0.into())]),
+            ..changes(GUARD)
+        }
+    });
+    MultipartRequest::FlowMonitor(monitors)
 }
 
-/// What outputs to a port, now and later.
+/// What comes to output to a port.
 pub(super) fn watch_outputs(before: Option<OfPort>, port: Option<OfPort>) -> MultipartRequest {
-    replace(PROBE, before, port, |port| FlowMonitorRequest { out_port: port, ..monitor(PROBE) })
+    MultipartRequest::FlowMonitor(replace(PROBE, before, port, |port| FlowMonitorRequest {
+        out_port: port,
+        ..changes(PROBE)
+    }))
 }
 
-/// The flows of a table, now and whenever they change.
+/// Changes of a table's flows.
 pub(super) fn watch_table(table: TableId) -> MultipartRequest {
-    let request = FlowMonitorRequest { table, ..monitor(TABLE + u32::from(table.0)) };
+    let request = FlowMonitorRequest { table, ..changes(TABLE + u32::from(table.0)) };
     MultipartRequest::FlowMonitor(vec![request])
 }
 
 /// What others install in table 0 from now on, without actions: a flow there may come before ours.
 pub(super) fn watch_ingress() -> MultipartRequest {
     let flags = MonitorFlags::ADD | MonitorFlags::REMOVED | MonitorFlags::MODIFY;
-    let request = FlowMonitorRequest { table: TableId(0), flags, ..monitor(INGRESS) };
+    let request = FlowMonitorRequest { table: TableId(0), flags, ..changes(INGRESS) };
     MultipartRequest::FlowMonitor(vec![request])
 }
 
@@ -106,17 +97,17 @@ fn replace<T>(
     before: Option<T>,
     now: Option<T>,
     start: impl FnOnce(T) -> FlowMonitorRequest,
-) -> MultipartRequest {
+) -> Vec<FlowMonitorRequest> {
     let stop = before.map(|_| FlowMonitorRequest::delete(id));
-    MultipartRequest::FlowMonitor(stop.into_iter().chain(now.map(start)).collect())
+    stop.into_iter().chain(now.map(start)).collect()
 }
 
-/// Everything, with actions. Our own changes come abbreviated: the switch has answered them.
-fn monitor(id: u32) -> FlowMonitorRequest {
+/// All changes from now on, with actions. Our own come abbreviated: the switch has answered them. What is there already is
+/// read in pieces, which a monitor can't tell it in.
+fn changes(id: u32) -> FlowMonitorRequest {
     FlowMonitorRequest::add(
         id,
-        MonitorFlags::INITIAL
-            | MonitorFlags::ADD
+        MonitorFlags::ADD
             | MonitorFlags::REMOVED
             | MonitorFlags::MODIFY
             | MonitorFlags::INSTRUCTIONS,

@@ -1,14 +1,12 @@
 //! Where OVN delivers, watched in the tables where it does.
 //!
-//! The tables are not known beforehand: as long as there is a mirrored port that nothing is known to deliver to, one
-//! such port at a time is probed, that is, whatever outputs to it is reported: at once if no delivery is known at all, else from
-//! the next tick on, as it will mostly be in a table that is watched. The table of a delivery found so is watched from
-//! then on, and with it the deliveries to all ports.
+//! The tables are not known beforehand: the scan of all flows finds those in which mirrored ports are delivered to. As
+//! long as there is a mirrored port that nothing is known to deliver to, one such port at a time is probed, that is,
+//! whatever outputs to it is looked for and reported: at once if no delivery is known at all, else from the next tick on,
+//! as it will mostly be in a table that is watched. The table of a delivery found so is watched from then on, and with it
+//! the deliveries to all ports.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    mem,
-};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flows::{
     delivery::{Deliveries, Delivery},
@@ -20,10 +18,8 @@ pub(super) struct DeliveryWatch {
     deliveries: Deliveries,
     tables: BTreeSet<TableId>,
     probed: Option<OfPort>,
-    /// All that ever were.
-    ever_probed: BTreeSet<OfPort>,
-    /// A table's deliveries as far as they have been read, where no monitor reports them.
-    reading: Deliveries,
+    /// The deliveries of tables that are being read, as far as they have been, with what changed meanwhile.
+    reading: BTreeMap<TableId, Deliveries>,
 }
 
 impl DeliveryWatch {
@@ -41,11 +37,6 @@ impl DeliveryWatch {
 
     pub(super) fn probe(&mut self, port: Option<OfPort>) {
         self.probed = port;
-        self.ever_probed.extend(port);
-    }
-
-    pub(super) fn was_probed(&self, port: OfPort) -> bool {
-        self.ever_probed.contains(&port)
     }
 
     pub(super) fn take_changed(&mut self) -> HashSet<OfPort> {
@@ -55,21 +46,47 @@ impl DeliveryWatch {
     /// Takes in a flow that is in the switch; returns its table if that is to be watched from now on.
     pub(super) fn learn(&mut self, flow: &Flow) -> Option<TableId> {
         self.deliveries.insert(flow);
+        if let Some(reading) = self.reading.get_mut(&flow.key.table) {
+            reading.insert(flow);
+        }
         let Delivery { table, .. } = Delivery::of(flow)?;
-        self.tables.insert(table).then_some(table)
+        self.watch(table).then_some(table)
     }
 
     pub(super) fn removed(&mut self, key: &FlowKey) {
         self.deliveries.remove(key);
+        if let Some(reading) = self.reading.get_mut(&key.table) {
+            reading.remove(key);
+        }
     }
 
-    /// Takes in a flow of the table that is being read.
+    /// Whether the table is to be watched from now on, and was not.
+    pub(super) fn watch(&mut self, table: TableId) -> bool {
+        self.tables.insert(table)
+    }
+
+    /// The table is going to be read.
+    pub(super) fn start_table(&mut self, table: TableId) {
+        self.reading.insert(table, Deliveries::default());
+    }
+
+    /// Takes in a flow of a table that is being read.
     pub(super) fn read(&mut self, flow: &Flow) {
-        self.reading.insert(flow);
+        self.deliveries.insert(flow);
+        if let Some(reading) = self.reading.get_mut(&flow.key.table) {
+            reading.insert(flow);
+        }
     }
 
     /// The table has been read: what was not there is gone.
     pub(super) fn finish_table(&mut self, table: TableId) {
-        self.deliveries.replace_table(table, mem::take(&mut self.reading));
+        if let Some(reading) = self.reading.remove(&table) {
+            self.deliveries.replace_table(table, reading);
+        }
+    }
+
+    /// The table could not be read.
+    pub(super) fn abandon_table(&mut self, table: TableId) {
+        self.reading.remove(&table);
     }
 }

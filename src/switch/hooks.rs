@@ -62,7 +62,7 @@ impl Hooks {
         (!self.known).then(|| scanned.into())
     }
 
-    /// All that was there before has been seen.
+    /// All that was there before has been seen: there is nothing to watch.
     pub(super) fn all_seen(&mut self) {
         self.known = true;
     }
@@ -106,7 +106,7 @@ impl Hooks {
 
     /// Whether a reading is to be asked for.
     pub(super) fn start_reread(&mut self) -> bool {
-        let start = self.known && self.reread.is_none();
+        let start = self.reread.is_none();
         if start {
             self.reread = Some(Reread::default());
         }
@@ -134,10 +134,12 @@ impl Hooks {
         counted.retain(|reading| !unsure.contains(&reading.key));
         let gone =
             self.observed.flows().iter().filter(|flow| !found.flows().contains(flow)).count();
-        if gone > 0 {
+        // What went before anybody watched is no loss.
+        if gone > 0 && self.known {
             self.lose(gone, now);
         }
         self.observed.replace(found);
+        self.known = true;
         Some(Census { readings: counted, unsure })
     }
 

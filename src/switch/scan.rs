@@ -1,14 +1,18 @@
 //! A look at everybody's flows: who else uses the bits that we mark frames with?
 
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use flows::{
+    delivery::Delivery,
     marker::{self, MarkerBits},
-    model::{Flow, FlowKey, TableId},
+    model::{Flow, FlowKey, OfPort, TableId},
     plan::COPY_PRIORITY,
 };
 
 use super::rivals::Rivals;
+
+/// The most pairs of a port and a table that are kept: who tells of more is not honest.
+const MOST: usize = 65_536;
 
 /// Something of others that is in our way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +56,8 @@ pub(super) struct Scan {
 pub(super) struct Found {
     used: u32,
     rivals: Rivals,
+    /// Where flows have the form of OVN's deliveries, by the port that they output to.
+    outputs: BTreeSet<(OfPort, TableId)>,
 }
 
 impl Scan {
@@ -64,6 +70,11 @@ impl Scan {
     pub(super) fn look_at(&mut self, flow: &Flow) {
         self.found.used |= marker::register_bits_used(flow, MarkerBits::REGISTER);
         self.found.rivals.insert(flow);
+        if let Some(Delivery { ofport, table, .. }) = Delivery::of(flow)
+            && self.found.outputs.len() < MOST
+        {
+            self.found.outputs.insert((ofport, table));
+        }
     }
 
     /// Somebody else installed or changed a flow. A scan under way may have read its place already.
@@ -105,6 +116,12 @@ impl Found {
             }
         };
         free.ok_or(Conflict::Marker { wanted, used })
+    }
+
+    /// The tables in which there was a delivery to `port`.
+    pub(super) fn outputs(&self, port: OfPort) -> impl Iterator<Item = TableId> {
+        let tables = (port, TableId(0))..=(port, TableId::ALL);
+        self.outputs.range(tables).map(|(_, table)| *table)
     }
 
     /// Flows of `tables` as high as ours.

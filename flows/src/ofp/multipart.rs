@@ -6,7 +6,8 @@ use super::coding::{DecodeError, EncodeError, Reader};
 use super::numbers::multipart;
 
 use super::{
-    FlowDesc, FlowFilter, FlowMonitorRequest, FlowStatsEntry, FlowUpdate, PortDesc, PortStats,
+    FlowDesc, FlowFilter, FlowMonitorRequest, FlowStats, FlowStatsEntry, FlowUpdate, PortDesc,
+    PortStats, TableStats,
 };
 use crate::model::OfPort;
 
@@ -21,6 +22,10 @@ pub enum MultipartRequest {
     FlowDesc(FlowFilter),
     /// `OFPMP_FLOW_STATS`: what flows have counted; OVS refuses it.
     FlowStats(FlowFilter),
+    /// `OFPMP_AGGREGATE_STATS`: how many flows there are, and what they have counted together.
+    Aggregate(FlowFilter),
+    /// `OFPMP_TABLE_STATS`: how many flows each table has.
+    TableStats,
     /// `OFPMP_FLOW_MONITOR`: begins, changes and ends monitors.
     FlowMonitor(Vec<FlowMonitorRequest>),
     /// Any other.
@@ -45,6 +50,10 @@ pub enum MultipartReply {
     FlowDesc(Vec<FlowDesc>),
     /// `OFPMP_FLOW_STATS`.
     FlowStats(Vec<FlowStatsEntry>),
+    /// `OFPMP_AGGREGATE_STATS`.
+    Aggregate(FlowStats),
+    /// `OFPMP_TABLE_STATS`.
+    TableStats(Vec<TableStats>),
     /// `OFPMP_FLOW_MONITOR`.
     FlowMonitor(Vec<FlowUpdate>),
     /// Any other.
@@ -71,6 +80,8 @@ impl MultipartRequest {
             multipart::PORT_STATS => Self::PortStats(decode_port(&mut reader)?),
             multipart::FLOW_DESC => Self::FlowDesc(FlowFilter::decode(&mut reader)?),
             multipart::FLOW_STATS => Self::FlowStats(FlowFilter::decode(&mut reader)?),
+            multipart::AGGREGATE => Self::Aggregate(FlowFilter::decode(&mut reader)?),
+            multipart::TABLE_STATS => Self::TableStats,
             multipart::FLOW_MONITOR => {
                 Self::FlowMonitor(list(&mut reader, FlowMonitorRequest::decode)?)
             }
@@ -86,6 +97,8 @@ impl MultipartRequest {
             Self::PortStats(_) => (multipart::PORT_STATS, 0),
             Self::FlowDesc(_) => (multipart::FLOW_DESC, 0),
             Self::FlowStats(_) => (multipart::FLOW_STATS, 0),
+            Self::Aggregate(_) => (multipart::AGGREGATE, 0),
+            Self::TableStats => (multipart::TABLE_STATS, 0),
             Self::FlowMonitor(_) => (multipart::FLOW_MONITOR, 0),
             Self::Raw { kind, flags, .. } => (*kind, *flags),
         };
@@ -96,7 +109,10 @@ impl MultipartRequest {
                 out.put_u32(0);
                 Ok(())
             }
-            Self::FlowDesc(filter) | Self::FlowStats(filter) => filter.encode(out),
+            Self::FlowDesc(filter) | Self::FlowStats(filter) | Self::Aggregate(filter) => {
+                filter.encode(out)
+            }
+            Self::TableStats => Ok(()),
             Self::FlowMonitor(requests) => {
                 requests.iter().try_for_each(|request| request.encode(out))
             }
@@ -119,6 +135,8 @@ impl MultipartReply {
             multipart::PORT_STATS => Self::PortStats(list(&mut reader, PortStats::decode)?),
             multipart::FLOW_DESC => Self::FlowDesc(list(&mut reader, FlowDesc::decode)?),
             multipart::FLOW_STATS => Self::FlowStats(list(&mut reader, FlowStatsEntry::decode)?),
+            multipart::AGGREGATE => Self::Aggregate(FlowStats::decode(&mut reader)?),
+            multipart::TABLE_STATS => Self::TableStats(list(&mut reader, TableStats::decode)?),
             multipart::FLOW_MONITOR => Self::FlowMonitor(list(&mut reader, FlowUpdate::decode)?),
             _ => Self::Raw { kind, body: Bytes::copy_from_slice(reader.rest()) },
         };
@@ -143,6 +161,15 @@ impl MultipartReply {
             Self::FlowStats(flows) => {
                 put_header(multipart::FLOW_STATS, flags, out);
                 flows.iter().try_for_each(|flow| flow.encode(out))
+            }
+            Self::Aggregate(stats) => {
+                put_header(multipart::AGGREGATE, flags, out);
+                stats.encode(out)
+            }
+            Self::TableStats(tables) => {
+                put_header(multipart::TABLE_STATS, flags, out);
+                tables.iter().for_each(|table| table.encode(out));
+                Ok(())
             }
             Self::FlowMonitor(updates) => {
                 put_header(multipart::FLOW_MONITOR, flags, out);

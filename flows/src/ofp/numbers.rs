@@ -82,6 +82,10 @@ pub mod message_type {
 pub mod multipart {
     /// `OFPMP_FLOW_DESC`.
     pub const FLOW_DESC: u16 = 1;
+    /// `OFPMP_AGGREGATE_STATS`.
+    pub const AGGREGATE: u16 = 2;
+    /// `OFPMP_TABLE_STATS`.
+    pub const TABLE_STATS: u16 = 3;
     /// `OFPMP_PORT_STATS`.
     pub const PORT_STATS: u16 = 4;
     /// `OFPMP_PORT_DESC`.
