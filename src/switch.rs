@@ -26,17 +26,19 @@ mod sink_port;
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use flows::{
     delivery::Deliveries,
     diff::{Change, Changed},
+    flood::Ports,
     marker::MarkerBits,
-    model::{Flow, FlowSet, OfPort, TableId},
+    model::{Cookie, Flow, FlowKey, FlowSet, OfPort, TableId},
     ofp::{
-        Features, FlowDesc, FlowUpdate, Message, MultipartReply, MultipartRequest, PortDesc,
-        PortStats,
+        Features, FlowDesc, FlowFilter, FlowMod, FlowUpdate, Message, MultipartReply,
+        MultipartRequest, PortDesc, PortStats,
     },
 };
 pub use hooks::Loss;
@@ -130,6 +132,7 @@ pub struct Switch {
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
     known: bool,
+    full: Arc<BTreeSet<u64>>,
     /// How many flows there were at the last scan, and whether there are many more by now.
     scanned: u64,
     outgrown: bool,
@@ -169,6 +172,7 @@ impl Switch {
             complaints: 0,
             outstanding: 0,
             known: false,
+            full: Arc::default(),
             scanned: 0,
             outgrown: false,
             rescan: false,
@@ -237,7 +241,29 @@ impl Switch {
 
     /// The ports that something else may deliver to than at the last call.
     pub fn take_delivered(&mut self) -> HashSet<OfPort> {
-        self.delivery.take_changed()
+        let changed = self.delivery.take_changed();
+        if !changed.is_empty() {
+            self.look_at_floods();
+        }
+        changed
+    }
+
+    /// The logical datapaths whose floods may have no room for our flows.
+    #[must_use]
+    pub fn full(&self) -> &Arc<BTreeSet<u64>> {
+        &self.full
+    }
+
+    fn look_at_floods(&mut self) {
+        let datapaths = self.deliveries().per_datapath();
+        let ports = datapaths.into_iter().map(|(datapath, (now, table))| {
+            let then = self.found.deliveries.get(&(datapath, table)).copied().unwrap_or_default();
+            (datapath, Ports { then, now, table })
+        });
+        let full = self.found.floods.near_limit(&ports.collect());
+        if *self.full != full {
+            self.full = Arc::new(full);
+        }
     }
 
     /// What others took from us since the last call of [`Self::take_loss`].
@@ -325,6 +351,23 @@ impl Switch {
     fn read_table(&mut self, table: TableId) {
         self.delivery.start_table(table);
         self.readings.start(Tag::Table(table));
+    }
+
+    /// What takes all our flows away.
+    #[must_use]
+    pub fn removal(&self) -> Vec<FlowMod> {
+        if !self.known {
+            return vec![FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)];
+        }
+        let own = Own { flows: self.observed(), marker: self.marker };
+        let delete = |filter: FlowFilter| {
+            let key = FlowKey { table: filter.table, priority: 0, matching: filter.matching };
+            FlowMod {
+                flow: Flow::new(key, filter.cookie, vec![]),
+                ..FlowMod::delete_by_cookie(filter.cookie, filter.cookie_mask)
+            }
+        };
+        self.readings.ours(own).map(delete).collect()
     }
 
     /// Reads what the mirror port has counted, if that is not under way.
@@ -479,6 +522,7 @@ impl Switch {
             Tag::Scan if !whole => self.scan.abandon(),
             Tag::Table(table) if !whole => self.delivery.abandon_table(table),
             Tag::Scan => {
+                tracing::debug!(flows = self.scanned, ?took, "all flows have been read");
                 self.scan_rest = ticks(took * SCAN_REST);
                 self.finish_scan();
             }
@@ -572,6 +616,7 @@ impl Switch {
     fn finish_scan(&mut self) {
         self.counted = self.hooks.finish_scan().or(self.counted.take());
         self.found = self.scan.finish();
+        self.look_at_floods();
         let marker = self.found.marker(self.wanted_marker).ok();
         if self.marker != marker {
             if self.watching == Watching::Monitors {

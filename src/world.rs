@@ -260,12 +260,13 @@ impl World {
             _ if self.lifted.is_empty() => Withheld::Nothing,
             _ => Withheld::Ports(Arc::clone(&self.lifted)),
         };
+        let delivered = switch.take_delivered();
         let base = Base {
             sinks: self.sink.ofport.into_iter().collect(),
             marker: switch.marker(),
             withheld,
+            full: Arc::clone(switch.full()),
         };
-        let delivered = switch.take_delivered();
         self.revision += u64::from(self.planner.settle(base, switch.deliveries(), delivered));
         switch.follow(self.sink.ofport, self.planner.undelivered());
         let blocked = switch.sink_port().blocked();

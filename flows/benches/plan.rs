@@ -69,7 +69,8 @@ impl Switch {
     /// Plans and compares; returns how many changes there are to be made.
     fn decide(&mut self) -> usize {
         let marker = Some(MarkerBits::default());
-        let base = Base { sinks: vec![NIC], marker, withheld: Withheld::Nothing };
+        let base =
+            Base { sinks: vec![NIC], marker, withheld: Withheld::Nothing, full: Arc::default() };
         self.planner.settle(base, &self.deliveries, []);
         let (changed, desired) = (self.planner.take_changed(), &self.planner.plan().flows);
         self.divergence.suspect(changed, desired, &self.observed);

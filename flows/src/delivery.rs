@@ -132,6 +132,18 @@ impl Deliveries {
         }
     }
 
+    /// How many there are in each logical datapath, and the last table that has any.
+    #[must_use]
+    pub fn per_datapath(&self) -> BTreeMap<u64, (u64, TableId)> {
+        let mut datapaths = BTreeMap::new();
+        for Place { table, datapath, .. } in self.by_place.keys() {
+            let (count, last) = datapaths.entry(*datapath).or_insert((0, *table));
+            *count += 1;
+            *last = *table.max(last);
+        }
+        datapaths
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

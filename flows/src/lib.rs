@@ -18,6 +18,7 @@
 
 pub mod delivery;
 pub mod diff;
+pub mod flood;
 pub mod marker;
 pub mod model;
 pub mod ofp;

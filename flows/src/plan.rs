@@ -109,6 +109,11 @@ pub enum Reason {
     /// OVN has not bound the logical port here, or not yet.
     #[error("OVN has no flow that delivers to the port")]
     NoDelivery,
+    /// OVN's floods in the port's logical switch may just be short enough for Open vSwitch, and too long with our flows.
+    #[error(
+        "a broadcast in its logical switch ({0:#x}) takes nearly all of the 4096 lookups that Open vSwitch allows, and would be lost with ours: the switch has too many ports on this node, or routers"
+    )]
+    FloodLimit(u64),
     /// A nested container's port: the frame as delivered has a VLAN tag that the copy would lack.
     #[error("OVN rewrites frames on their delivery to the port in table {0}")]
     RewritingDelivery(TableId),
@@ -124,6 +129,7 @@ impl Reason {
             Self::IsSink => "is_sink",
             Self::SharedOfPort(_) => "shared_ofport",
             Self::NoDelivery => "no_delivery",
+            Self::FloodLimit(_) => "flood_limit",
             Self::RewritingDelivery(_) => "rewriting_delivery",
         }
     }

@@ -44,17 +44,19 @@ impl Agent {
     }
 
     async fn remove_flows(&mut self) -> Result<(), ConnectionError> {
-        if self.world.switch().is_err() {
-            return pending().await;
-        }
-        let everything = || [FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)];
+        let Ok(switch) = self.world.switch() else { return pending().await };
+        // What a repair under way will have installed is not known yet.
+        let everything = match self.repair {
+            None => switch.removal(),
+            Some(_) => vec![FlowMod::delete_by_cookie(Cookie::OURS, Cookie::TAG_MASK)],
+        };
         let mut sent = false;
         loop {
             if !sent {
                 // While a repair is under way the switch takes no other bundle from us.
                 let connection = self.openflow.connection();
                 sent = connection
-                    .is_some_and(|connection| connection.commit(Tag::Remove, everything()));
+                    .is_some_and(|connection| connection.commit(Tag::Remove, everything.clone()));
             }
             if let Event::Bundle { tag: Tag::Remove, .. } = self.openflow.next().await? {
                 return Ok(());

@@ -277,7 +277,8 @@ fn undelivered(port: &str) -> Plan {
     let mut planner = Planner::default();
     planner.set_taps(&port.into(), vec![tap]);
     let marker = Some(MarkerBits::default());
-    let base = Base { sinks: vec![OfPort(9)], marker, withheld: Withheld::Nothing };
+    let base =
+        Base { sinks: vec![OfPort(9)], marker, withheld: Withheld::Nothing, full: Arc::default() };
     planner.settle(base, &Deliveries::default(), []);
     planner.plan().clone()
 }

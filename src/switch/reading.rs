@@ -39,6 +39,8 @@ pub(super) struct Readings {
     /// What the tables had, as far as the switch has told in its answer.
     sizes: Vec<TableStats>,
     count: u64,
+    /// What they had when the last reading began.
+    last: Sizes,
 }
 
 /// A request under way.
@@ -150,6 +152,11 @@ impl Readings {
         self.count = flows.unwrap_or_default().into();
     }
 
+    /// Which flows are ours, for whoever deletes them: without a look at all others where these are many.
+    pub(super) fn ours(&self, own: Own<'_>) -> impl Iterator<Item = FlowFilter> {
+        ours(&self.last, own).into_iter().map(|piece| piece.filter)
+    }
+
     /// The request under way has been answered, or `refused`.
     pub(super) fn answered(
         &mut self,
@@ -169,9 +176,9 @@ impl Readings {
         let mut whole = true;
         match what {
             Question::Sizes => {
-                let sizes = Some(&*self.sizes).filter(|_| !refused);
+                self.last = Sizes::of(Some(&*self.sizes).filter(|_| !refused));
                 // The last is read first.
-                let pieces = pieces(tag, &Sizes::of(sizes), own).into_iter().rev();
+                let pieces = pieces(tag, &self.last, own).into_iter().rev();
                 left.extend(pieces.map(Piece::fate));
             }
             Question::Count(cutting) if refused => left.push(cutting.uncounted()),
@@ -202,6 +209,7 @@ fn urgency(tag: Tag) -> u8 {
 }
 
 /// How many flows the tables have.
+#[derive(Default)]
 struct Sizes {
     tables: BTreeMap<TableId, u64>,
     total: u64,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, mem};
 
 use flows::{
     delivery::Delivery,
+    flood::Floods,
     marker::{self, MarkerBits},
     model::{Flow, FlowKey, OfPort, TableId},
     plan::COPY_PRIORITY,
@@ -58,6 +59,9 @@ pub(super) struct Found {
     rivals: Rivals,
     /// Where flows have the form of OVN's deliveries, by the port that they output to.
     outputs: BTreeSet<(OfPort, TableId)>,
+    /// How far OVN's floods go, and how many deliveries each logical datapath had then.
+    pub(super) floods: Floods,
+    pub(super) deliveries: BTreeMap<(u64, TableId), u64>,
 }
 
 impl Scan {
@@ -70,10 +74,12 @@ impl Scan {
     pub(super) fn look_at(&mut self, flow: &Flow) {
         self.found.used |= marker::register_bits_used(flow, MarkerBits::REGISTER);
         self.found.rivals.insert(flow);
-        if let Some(Delivery { ofport, table, .. }) = Delivery::of(flow)
+        self.found.floods.look_at(flow);
+        if let Some(Delivery { ofport, table, datapath, .. }) = Delivery::of(flow)
             && self.found.outputs.len() < MOST
         {
             self.found.outputs.insert((ofport, table));
+            *self.found.deliveries.entry((datapath, table)).or_default() += 1;
         }
     }
 

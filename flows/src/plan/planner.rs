@@ -29,6 +29,8 @@ pub struct Base {
     pub marker: Option<MarkerBits>,
     /// The flows that are left out, though they are planned.
     pub withheld: Withheld,
+    /// Logical datapaths (`metadata`) in which no flow of ours may lengthen a packet's way.
+    pub full: Arc<BTreeSet<u64>>,
 }
 
 /// Flows that are left out of a plan.
@@ -198,7 +200,11 @@ impl Planner {
         for name in &names {
             let mut rejected = Vec::new();
             for tap in self.taps.get(name).cloned().unwrap_or_default() {
-                let usable = usable_port(port, &self.base.sinks);
+                let full = deliveries.to(port).find(|to| self.base.full.contains(&to.datapath));
+                let usable = usable_port(port, &self.base.sinks).and_then(|()| match full {
+                    Some(delivery) => Err(Reason::FloodLimit(delivery.datapath)),
+                    None => Ok(()),
+                });
                 let owner = names.first().filter(|owner| *owner != name);
                 let shared = owner.map(|owner| Reason::SharedOfPort(Arc::clone(owner)));
                 if let Some(reason) = usable.err().or(shared) {

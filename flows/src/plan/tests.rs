@@ -36,7 +36,12 @@ fn deliveries(flows: &[Flow]) -> Deliveries {
 }
 
 fn base() -> Base {
-    Base { sinks: vec![NIC], marker: Some(MarkerBits::default()), withheld: Withheld::Nothing }
+    Base {
+        sinks: vec![NIC],
+        marker: Some(MarkerBits::default()),
+        withheld: Withheld::Nothing,
+        full: Arc::default(),
+    }
 }
 
 fn planned(taps: &[Tap], deliveries: &Deliveries) -> Plan {
@@ -129,6 +134,25 @@ fn what_can_not_be_served_is_told_and_the_rest_is() {
         ]
     );
     assert_eq!(purposes(&plan), [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into());
+}
+
+#[test]
+fn where_floods_have_no_room_for_our_flows_nothing_is_copied_until_they_have() {
+    let found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
+    let mut planner = Planner::default();
+    planner.set_taps(&"pod2".into(), Direction::BOTH.map(|way| tap("pod2", 2, way)).to_vec());
+    for full in [1, 2] {
+        planner.settle(Base { full: Arc::new([full].into()), ..base() }, &found, []);
+        let reasons: Vec<_> = planner.plan().rejected().map(|r| r.reason.name()).collect();
+        if full == 1 {
+            assert_eq!(reasons, ["flood_limit"; 2], "neither what it sends nor what it gets");
+            assert_eq!(purposes(planner.plan()), [(Purpose::Guard, NIC)].into());
+            assert!(planner.undelivered().is_empty(), "it is not looked for");
+        } else {
+            assert_eq!(reasons, [""; 0]);
+            assert!(purposes(planner.plan()).contains(&(Purpose::ToPod, OfPort(2))));
+        }
+    }
 }
 
 #[test]
@@ -310,8 +334,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             |(outport, priority, to, rewrites)| Step::Delivery { outport, priority, to, rewrites }
         ),
         2 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::NoDelivery { outport, priority }),
-        1 => (sinks, marker, withheld)
-            .prop_map(|(sinks, marker, withheld)| Step::Base(Base { sinks, marker, withheld })),
+        1 => (sinks, marker, withheld, prop_oneof![Just(vec![]), Just(vec![1])])
+            .prop_map(|(sinks, marker, withheld, full)| {
+                let full = Arc::new(full.into_iter().collect());
+                Step::Base(Base { sinks, marker, withheld, full })
+            }),
     ];
     prop::collection::vec(step, 1..30)
 }

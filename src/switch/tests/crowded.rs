@@ -250,6 +250,22 @@ fn what_is_read_again_and_again_does_not_look_at_all_flows() {
     assert_eq!(switch.loss().map(|loss| loss.flows), Some(2));
     assert_eq!(switch.deliveries().to(OfPort(10)).count(), 1, "looked for in all tables");
     assert!(crowd.most(|request| request.looked_at) <= 2501, "{:?}", crowd.requests);
+
+    crowd.requests.clear();
+    for FlowMod { flow, cookie_mask, .. } in switch.removal() {
+        let FlowKey { table, matching, .. } = flow.key;
+        let filter = FlowFilter {
+            table,
+            matching,
+            cookie: flow.cookie,
+            cookie_mask,
+            ..FlowFilter::default()
+        };
+        let removed = crowd.selected(Tag::Remove, &filter, false);
+        crowd.flows.retain(|flow| !removed.contains(flow));
+    }
+    assert!(!crowd.flows.iter().any(|flow| flow.cookie.is_ours()), "nothing is left behind");
+    assert!(crowd.most(|request| request.looked_at) <= 2501, "{:?}", crowd.requests);
 }
 
 #[test]

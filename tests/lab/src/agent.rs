@@ -56,6 +56,11 @@ pub(crate) fn binary() -> Result<PathBuf> {
     })
 }
 
+/// Where the agent's binary is.
+pub(crate) fn path_of_binary() -> Result<String> {
+    Ok(binary()?.display().to_string())
+}
+
 /// `PATH` with the folder of the agent's binary in front, so that a shell finds `ofmirror`.
 pub(crate) fn path() -> Result<String> {
     let binary = binary()?;

@@ -5,6 +5,7 @@
 
 mod annotations;
 mod cost;
+mod crowd;
 mod listeners;
 mod machine;
 mod observer;
@@ -55,13 +56,19 @@ pub fn bench(plan_and_diff: Option<&Path>) -> Result {
     Ok(())
 }
 
-/// Measures what changes cost with so many ports each.
+/// Measures what changes cost with so many ports each, and how long Pods wait with so many flows of others.
 ///
 /// # Errors
 /// Something does not work; how fast it is does not matter.
-pub fn scale(ports: &[u16]) -> Result {
+pub fn scale(ports: &[u16], flows: &[u32]) -> Result {
     println!("{}\n", describe_machine()?);
-    print!("{}", scale::play(ports)?);
+    // No ports at all are for whoever wants the rest alone.
+    if ports != [0] {
+        println!("{}", scale::play(ports)?);
+    }
+    let mut crowds: Vec<_> = flows.iter().map(|flows| (*flows, crowd::Kind::Logical)).collect();
+    crowds.extend(flows.iter().max().map(|flows| (*flows, crowd::Kind::Alike)));
+    print!("{}", crowd::play(&crowds)?);
     println!("\n{}", machine::load()?);
     Ok(())
 }

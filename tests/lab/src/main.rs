@@ -41,6 +41,9 @@ enum Command {
         /// How many ports
         #[arg(long, value_delimiter = ',', default_value = "10,100,500,2000,10000")]
         ports: Vec<u16>,
+        /// How many flows of others
+        #[arg(long, value_delimiter = ',', default_value = "0,100000,200000")]
+        flows: Vec<u32>,
     },
     /// Measure what mirroring costs, and compare that with what the agent exports; within the sandbox
     Overhead,
@@ -72,7 +75,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
         Command::Cost(options) => lab::cost(&options)?,
-        Command::Scale { ports } => lab::scale(&ports)?,
+        Command::Scale { ports, flows } => lab::scale(&ports, &flows)?,
         Command::Overhead => lab::overhead()?,
         Command::Record { file, minutes } => lab::record(&file, minutes)?,
         Command::Up => {
