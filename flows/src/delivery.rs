@@ -35,7 +35,7 @@ impl Delivery {
     /// What `flow` delivers, if it is a delivery flow of OVN's.
     #[must_use]
     pub fn of(flow: &Flow) -> Option<Self> {
-        if flow.cookie.is_ours() || flow.key.matching.fields().len() != 2 {
+        if flow.cookie.is_ours() {
             return None;
         }
         let Place { table, priority, datapath, outport } = Place::of(&flow.key)?;
@@ -60,15 +60,6 @@ impl Delivery {
             MatchField::exact(Field::METADATA, self.datapath.into()),
         ]
     }
-
-    fn place(&self) -> Place {
-        Place {
-            table: self.table,
-            priority: self.priority,
-            datapath: self.datapath,
-            outport: self.outport,
-        }
-    }
 }
 
 /// What tells a delivery flow from the others: its [`FlowKey`], made small. Of those that select the same packets the one
@@ -82,7 +73,9 @@ struct Place {
 }
 
 impl Place {
+    /// The place of a flow that looks at nothing but the logical datapath and the logical output port.
     fn of(key: &FlowKey) -> Option<Self> {
+        (key.matching.fields().len() == 2).then_some(())?;
         Some(Self {
             table: key.table,
             priority: key.priority,
@@ -95,7 +88,9 @@ impl Place {
 /// The delivery flows that are in the switch, by the port that they deliver to.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
-    by_place: BTreeMap<Place, Delivery>,
+    /// A place without a delivery has a flow that outputs to no port: OVN blocks a port with one that drops, until the
+    /// Pod announces itself after a migration (`activation-strategy`).
+    by_place: BTreeMap<Place, Option<Delivery>>,
     by_port: HashMap<OfPort, BTreeSet<Place>>,
     /// Ports of which it may be another story now how they are delivered to.
     changed: HashSet<OfPort>,
@@ -104,9 +99,9 @@ pub struct Deliveries {
 impl Deliveries {
     /// Takes in a flow that is in the switch now. Beyond 262,144 deliveries no more are kept.
     pub fn insert(&mut self, flow: &Flow) {
-        match Delivery::of(flow) {
-            Some(delivery) => self.add(delivery),
-            None => self.remove(&flow.key),
+        let place = Place::of(&flow.key).filter(|_| !flow.cookie.is_ours());
+        if let Some(place) = place {
+            self.add(place, Delivery::of(flow));
         }
     }
 
@@ -127,7 +122,7 @@ impl Deliveries {
         }
         for (place, delivery) in deliveries.by_place {
             if place.table == table {
-                self.add(delivery);
+                self.add(place, delivery);
             }
         }
     }
@@ -147,13 +142,21 @@ impl Deliveries {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_place.is_empty()
+        self.by_port.is_empty()
     }
 
     /// The flows that deliver to `port`: one that never applies, as another has the same match and a higher priority, is none.
     pub fn to(&self, port: OfPort) -> impl Iterator<Item = &Delivery> {
-        let places = self.by_port.get(&port).into_iter().flatten();
-        places.filter_map(|place| self.first(*place).filter(|first| first.place() == *place))
+        self.places(port).filter_map(|place| match self.first(place) {
+            Some((first, Some(delivery))) if first == place => Some(delivery),
+            _ => None,
+        })
+    }
+
+    /// Whether a flow of OVN's would deliver to `port` if another one did not keep its packets from it.
+    #[must_use]
+    pub fn is_blocked(&self, port: OfPort) -> bool {
+        self.places(port).any(|place| matches!(self.first(place), Some((_, None))))
     }
 
     /// The ports of which [`Self::to`] may say something else than at the last call.
@@ -161,30 +164,39 @@ impl Deliveries {
         std::mem::take(&mut self.changed)
     }
 
-    /// Of those that select the same packets the one that applies.
-    fn first(&self, place: Place) -> Option<&Delivery> {
-        let alike = Place { priority: 0, ..place }..=Place { priority: u16::MAX, ..place };
-        self.by_place.range(alike).next_back().map(|(_, delivery)| delivery)
+    /// The places of all flows that output to `port`, whether they apply or not.
+    fn places(&self, port: OfPort) -> impl Iterator<Item = Place> {
+        self.by_port.get(&port).into_iter().flatten().copied()
     }
 
-    fn add(&mut self, delivery: Delivery) {
-        let place = delivery.place();
+    /// Of the flows that select the same packets the one that applies.
+    fn first(&self, place: Place) -> Option<(Place, Option<&Delivery>)> {
+        self.alike(place).next_back()
+    }
+
+    /// The flows that select the same packets; the one with the highest priority is last.
+    fn alike(&self, place: Place) -> impl DoubleEndedIterator<Item = (Place, Option<&Delivery>)> {
+        let alike = Place { priority: 0, ..place }..=Place { priority: u16::MAX, ..place };
+        self.by_place.range(alike).map(|(place, delivery)| (*place, delivery.as_ref()))
+    }
+
+    fn add(&mut self, place: Place, delivery: Option<Delivery>) {
         if self.by_place.get(&place) == Some(&delivery) {
             return;
         }
         self.forget(place);
         if self.by_place.len() < MOST {
-            self.note_first(place);
-            self.by_port.entry(delivery.ofport).or_default().insert(place);
+            if let Some(Delivery { ofport, .. }) = delivery {
+                self.by_port.entry(ofport).or_default().insert(place);
+            }
             self.by_place.insert(place, delivery);
-            self.note_first(place);
+            self.note(place);
         }
     }
 
     fn forget(&mut self, place: Place) {
-        let Some(Delivery { ofport, .. }) = self.by_place.remove(&place) else { return };
-        self.changed.insert(ofport);
-        self.note_first(place);
+        self.note(place);
+        let Some(Some(Delivery { ofport, .. })) = self.by_place.remove(&place) else { return };
         if let Some(places) = self.by_port.get_mut(&ofport) {
             places.remove(&place);
             if places.is_empty() {
@@ -193,9 +205,12 @@ impl Deliveries {
         }
     }
 
-    /// The port that packets for this place go to now is another one before or after.
-    fn note_first(&mut self, place: Place) {
-        let port = self.first(place).map(|delivery| delivery.ofport);
-        self.changed.extend(port);
+    /// A flow for this place comes or goes: the ports that packets for it go to, or would go to, may be others.
+    fn note(&mut self, place: Place) {
+        if self.by_place.contains_key(&place) {
+            let ports = self.alike(place).filter_map(|(_, delivery)| delivery.map(|to| to.ofport));
+            let ports: Vec<_> = ports.collect();
+            self.changed.extend(ports);
+        }
     }
 }

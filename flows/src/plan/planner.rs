@@ -255,7 +255,8 @@ impl Planner {
                         tables.insert(delivery.table);
                     }
                 }
-                if !delivered {
+                // What OVN blocks is not delivered, so no copy is missing.
+                if !delivered && !deliveries.is_blocked(port) {
                     self.undelivered.insert(port);
                     reasons.push(Reason::NoDelivery);
                 }

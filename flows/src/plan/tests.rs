@@ -183,21 +183,59 @@ fn of_deliveries_of_the_same_packets_the_highest_counts() {
 }
 
 #[test]
+fn what_ovn_blocks_is_not_delivered_and_is_no_fault() {
+    let delivery = delivery_flow(65, 3, vec![Action::output(OfPort(2))]);
+    let mut block = delivery_flow(65, 3, vec![]);
+    block.key.priority = 1000;
+    let taps = Direction::BOTH.map(|direction| tap("pod", 2, direction));
+    let sent = [(Purpose::Guard, NIC), (Purpose::FromPod, OfPort(2))].into();
+    for flows in [[&block, &delivery], [&delivery, &block]] {
+        let mut planner = Planner::default();
+        planner.set_taps(&"pod".into(), taps.to_vec());
+        let mut found = Deliveries::default();
+        flows.into_iter().for_each(|flow| found.insert(flow));
+        planner.settle(base(), &found, found.clone().take_changed());
+        assert_eq!(purposes(planner.plan()), sent);
+        assert_eq!(planner.plan().rejected().count(), 0);
+        assert_eq!(planner.undelivered(), &[].into(), "it is known where it would be delivered");
+
+        // The Pod has announced itself.
+        found.take_changed();
+        found.remove(&block.key);
+        assert_eq!(found.take_changed(), [OfPort(2)].into());
+        planner.settle(base(), &found, [OfPort(2)]);
+        assert!(purposes(planner.plan()).contains(&(Purpose::ToPod, OfPort(2))));
+        found.insert(&block);
+        assert_eq!(found.take_changed(), [OfPort(2)].into());
+        assert!(found.is_blocked(OfPort(2)) && !found.is_empty());
+    }
+}
+
+#[test]
+fn a_flow_for_some_of_the_packets_takes_no_delivery_away() {
+    let delivery = delivery_flow(65, 3, vec![Action::output(OfPort(2))]);
+    let mut found = deliveries(std::slice::from_ref(&delivery));
+    found.insert(&some_of(&delivery));
+    assert_eq!(found.to(OfPort(2)).count(), 1);
+    found.remove(&some_of(&delivery).key);
+    assert_eq!(found.to(OfPort(2)).count(), 1);
+}
+
+/// A flow for those packets of `flow` that come in by port 1.
+fn some_of(flow: &Flow) -> Flow {
+    let fields = flow.key.matching.fields().iter().cloned();
+    let matching = fields.chain([MatchField::exact(Field::IN_PORT, 1)]).collect();
+    Flow { key: FlowKey { matching, ..flow.key.clone() }, ..flow.clone() }
+}
+
+#[test]
 fn neither_a_flow_of_ours_nor_one_for_some_packets_only_is_a_delivery() {
     let ours = planned(
         &[tap("pod", 2, Direction::ToPod)],
         &deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]),
     );
     assert!(ours.flows.iter().all(|flow| Delivery::of(&flow).is_none()));
-    let mut narrow = delivery_flow(65, 3, vec![Action::output(OfPort(2))]);
-    narrow.key.matching = narrow
-        .key
-        .matching
-        .fields()
-        .iter()
-        .cloned()
-        .chain([MatchField::exact(Field::IN_PORT, 1)])
-        .collect();
+    let narrow = some_of(&delivery_flow(65, 3, vec![Action::output(OfPort(2))]));
     assert_eq!(Delivery::of(&narrow), None);
 }
 
@@ -311,6 +349,7 @@ fn what_is_delivered_has_one_copy_of_its_form_whoever_gets_it_and_whatever_ovn_d
 enum Step {
     Taps { name: u8, number: Option<u32>, directions: Vec<Direction> },
     Delivery { outport: u128, priority: u16, to: u32, rewrites: bool },
+    Block { outport: u128, priority: u16 },
     NoDelivery { outport: u128, priority: u16 },
     Base(Base),
 }
@@ -318,7 +357,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let directions = prop::sample::subsequence(Direction::BOTH.to_vec(), 0..=2);
     let number = prop::option::weighted(0.9, 1_u32..5);
-    let priority = || prop::sample::select(vec![100_u16, 150]);
+    let priority = || prop::sample::select(vec![100_u16, 150, 1000]);
     let sinks = prop::sample::subsequence(vec![NIC, OfPort(4)], 0..=2);
     let marker = prop::option::weighted(0.8, Just(MarkerBits::default()));
     let withheld = prop_oneof![
@@ -333,6 +372,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0_u128..3, priority(), 1_u32..5, prop::bool::weighted(0.2)).prop_map(
             |(outport, priority, to, rewrites)| Step::Delivery { outport, priority, to, rewrites }
         ),
+        1 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::Block { outport, priority }),
         2 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::NoDelivery { outport, priority }),
         1 => (sinks, marker, withheld, prop_oneof![Just(vec![]), Just(vec![1])])
             .prop_map(|(sinks, marker, withheld, full)| {
@@ -366,6 +406,11 @@ proptest! {
                     let vlan = rewrites.then(|| Action::Raw(Box::new([0, 17, 0, 8, 0x81, 0, 0, 0])));
                     let actions = vlan.into_iter().chain([Action::output(OfPort(to))]).collect();
                     let mut flow = delivery_flow(65 + (outport % 2) as u8, outport, actions);
+                    flow.key.priority = priority;
+                    found.insert(&flow);
+                }
+                Step::Block { outport, priority } => {
+                    let mut flow = delivery_flow(65 + (outport % 2) as u8, outport, vec![]);
                     flow.key.priority = priority;
                     found.insert(&flow);
                 }
