@@ -241,6 +241,13 @@ fn ofctl_reads_every_printed_action() {
         Action::OutputTruncated { port: OfPort::LOCAL, max_len: 65535 },
         Action::Group(5),
         Action::Meter(9),
+        Action::PushVlan(0x8100),
+        Action::PushVlan(0x88a8),
+        Action::Clone(vec![
+            Action::PushVlan(0x8100),
+            set(MatchField::exact(Field::VLAN_VID, 0x102a)),
+            output(OfPort(2)),
+        ]),
         set(MatchField::exact(reg10, 0)),
         set(MatchField::masked(reg10, 0x0800_0000, 0x0800_0000)),
         set(MatchField::masked(reg10, 0, 0x0c00_0000)),
@@ -275,6 +282,14 @@ fn ofctl_reads_every_printed_action() {
     // Of a list, ovs-ofctl takes a meter only as the first.
     let list = actions[..7].to_vec();
     flows.push(flow(&[], vec![Instruction::ApplyActions(list)]));
+    // And it lets only those lose a tag that have one.
+    let tagged = vec![
+        Action::PushVlan(0x8100),
+        set(MatchField::exact(Field::VLAN_VID, 0x102a)),
+        output(OfPort(2)),
+        Action::PopVlan,
+    ];
+    flows.push(flow(&[], vec![Instruction::ApplyActions(tagged)]));
     flows.push(flow(
         &[MatchField::exact(Field::IN_PORT, 1)],
         vec![

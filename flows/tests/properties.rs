@@ -96,6 +96,8 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(port, max_len)| Action::OutputTruncated { port, max_len }),
         any::<u32>().prop_map(Action::Group),
         any::<u32>().prop_map(Action::Meter),
+        any::<u16>().prop_map(Action::PushVlan),
+        Just(Action::PopVlan),
         match_field().prop_map(Action::SetField),
         (named, offset, 1_u16..=64, any::<u64>()).prop_map(|(field, offset, bits, value)| {
             Action::RegLoad { field, offset, bits, value }

@@ -46,6 +46,8 @@ fn of_action(action: &Action, register: u8, depth: usize) -> u32 {
         | Action::OutputTruncated { .. }
         | Action::Group(_)
         | Action::Meter(_)
+        | Action::PushVlan(_)
+        | Action::PopVlan
         | Action::Resubmit { .. } => 0,
     }
 }

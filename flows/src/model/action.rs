@@ -25,6 +25,10 @@ pub enum Action {
     Group(u32),
     /// `OFPAT_METER`: applies a meter, which may drop the packet.
     Meter(u32),
+    /// `OFPAT_PUSH_VLAN`: puts a VLAN tag of this Ethernet type before what is there.
+    PushVlan(u16),
+    /// `OFPAT_POP_VLAN`: takes the outermost VLAN tag off.
+    PopVlan,
     /// `OFPAT_SET_FIELD`: sets the masked bits of a field.
     SetField(MatchField),
     /// `NXAST_REG_LOAD`: sets bits `offset..offset + bits` of a field.

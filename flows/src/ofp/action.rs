@@ -53,6 +53,15 @@ fn decode_known(
         }
         action_type::GROUP => Action::Group(body.within("group action").u32()?),
         action_type::METER => Action::Meter(body.within("meter action").u32()?),
+        action_type::PUSH_VLAN => {
+            let ethertype = body.within("push_vlan action").u16()?;
+            body.skip(2)?;
+            Action::PushVlan(ethertype)
+        }
+        action_type::POP_VLAN => {
+            body.within("pop_vlan action").skip(4)?;
+            Action::PopVlan
+        }
         action_type::SET_FIELD => {
             let before = body.len();
             let field = oxm::decode_field(body.within("set_field action"))?;
@@ -162,6 +171,11 @@ fn encode(action: &Action, depth: usize, out: &mut BytesMut) -> Result<(), Encod
             begin(out, action_type::METER);
             out.put_u32(*meter);
         }
+        Action::PushVlan(ethertype) => {
+            begin(out, action_type::PUSH_VLAN);
+            out.put_u16(*ethertype);
+        }
+        Action::PopVlan => begin(out, action_type::POP_VLAN),
         Action::SetField(field) => {
             begin(out, action_type::SET_FIELD);
             oxm::encode_field(field, out)?;

@@ -174,6 +174,8 @@ pub mod instruction_type {
 pub mod action_type {
     #![allow(missing_docs, reason = "the specification's names say it")]
     pub const OUTPUT: u16 = 0;
+    pub const PUSH_VLAN: u16 = 17;
+    pub const POP_VLAN: u16 = 18;
     pub const GROUP: u16 = 22;
     pub const SET_FIELD: u16 = 25;
     pub const COPY_FIELD: u16 = 28;

@@ -19,6 +19,8 @@ impl fmt::Display for Action {
             }
             Self::Group(group) => write!(f, "group:{group}"),
             Self::Meter(meter) => write!(f, "meter:{meter}"),
+            Self::PushVlan(ethertype) => write!(f, "push_vlan:{ethertype:#06x}"),
+            Self::PopVlan => f.write_str("pop_vlan"),
             Self::SetField(MatchField::Typed { field, value: number, mask }) => {
                 write!(f, "set_field:{}->{field}", value(*field, *number, *mask))
             }
