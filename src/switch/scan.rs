@@ -1,6 +1,9 @@
 //! A look at everybody's flows: who else uses the bits that we mark frames with?
 
-use std::{collections::BTreeSet, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use flows::{
     delivery::Delivery,
