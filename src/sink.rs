@@ -13,7 +13,7 @@ mod state;
 mod step;
 
 use flows::model::OfPort;
-pub use state::SinkState;
+pub use state::{SinkState, shortcomings};
 pub use step::{Problem, Removal, Step};
 
 use self::eligible::Ineligible;

@@ -42,15 +42,11 @@ impl SinkState {
         };
         // A port that turns out to be somebody else's is let go of at once, and so is one whose copies come back.
         let refused = matches!(step, Step::Wait(Problem::Ineligible(_) | Problem::Loop(_)));
-        let warnings = [
-            idle.map(|(_, mirror)| {
-                let name = &mirror.name;
-                format!("Mirror record {name:?} in OVSDB is there for {nic}, but selects nothing")
-            }),
-            number.and_then(|_| mtu::warning(facts)),
-            number.filter(|_| facts.link.is_none()).and_then(|_| moved(facts)),
-        ];
-        let warnings: Vec<_> = warnings.into_iter().flatten().collect();
+        let idle = idle.map(|(_, mirror)| {
+            let name = &mirror.name;
+            format!("Mirror record {name:?} in OVSDB is there for {nic}, but selects nothing")
+        });
+        let warnings: Vec<_> = idle.into_iter().chain(shortcomings(facts)).collect();
         let warning = (!warnings.is_empty() && !refused).then(|| warnings.join("; "));
         let ready = selecting.is_none()
             && !refused
@@ -70,10 +66,17 @@ impl SinkState {
     }
 }
 
+/// What is worse than it could be about the NIC of a mirror port that works.
+pub fn shortcomings(facts: &Facts<'_>) -> impl Iterator<Item = String> {
+    let found = ofport(facts).map(|_| [mtu::warning(facts), moved(facts)]);
+    found.into_iter().flatten().flatten()
+}
+
 /// What is to be known of a device that somebody moved away.
 fn moved(facts: &Facts<'_>) -> Option<String> {
     let nic = facts.nic;
     match facts.absence {
+        _ if facts.link.is_some() => None,
         Absence::Moved { up: true } => Some(format!(
             "somebody moved {nic} into another network namespace: copies go on there, where ofmirror can't see who listens, nor keep the device quiet"
         )),

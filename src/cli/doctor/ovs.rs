@@ -192,7 +192,14 @@ pub(super) fn nic(seen: &Observation) -> Check {
     }
     let Some(step) = seen.next_step() else { return Check::skipped(subject, NO_DATABASE) };
     match &step {
-        Step::Done(port) => Check::ok(subject, format!("{name} is port {port}, up and quiet")),
+        Step::Done(port) => {
+            let worse: Vec<_> = sink::shortcomings(&seen.facts()).collect();
+            if worse.is_empty() {
+                return Check::ok(subject, format!("{name} is port {port}, up and quiet"));
+            }
+            let remedy = "mirror to a NIC with a larger MTU, or have the device in the node's network namespace";
+            Check::warning(subject, worse.join("; "), remedy)
+        }
         Step::Wait(problem) => Check::failed(
             subject,
             problem.to_string(),

@@ -224,6 +224,15 @@ fn a_nic_that_would_lower_the_mtu_of_others_is_not_attached() -> Result {
     let log = agent.log()?;
     assert!(log.lines().any(|line| line.contains("WARN") && line.contains("8900")), "{log}");
     ping(node.pod("h").namespace(), &node.pod("i").ip4().to_string(), 1400)?;
+    // When the small Pods leave it would keep the others small, so it is taken off again.
+    for pod in ["h", "i"] {
+        node.remove_pod(pod)?;
+    }
+    await_refusal(&agent, &["small0", "1500", "8900"])?;
+    until("the node's port to be as long as before", || {
+        Ok(node.namespace().ip(["link", "show", "ovn0"])?.contains("mtu 8900").then_some(()))
+    })?;
+    pings()?;
     agent.stop()
 }
 
