@@ -158,7 +158,7 @@ impl Agent {
             failures,
         );
         // Before there is a mirror NIC, as it names it.
-        let shield = tokio::spawn(shield::keep(settings.nic.clone(), host_stack));
+        let shield = tokio::spawn(shield::keep(settings.nic.clone(), host_stack, sink.clone()));
         let keeper = tokio::spawn(keeper.run(demanded));
         let (audiences, audience) = watch::channel(Audience::default());
         let (nic, when) = (settings.nic.clone(), settings.when);

@@ -31,6 +31,6 @@ pub use link::{DefaultRoute, Drain, Ipv6, Link, Master};
 pub use listeners::{Listeners, Uncountable, listeners};
 pub use observe::observe;
 pub use quiet::{Change, quiet};
-pub use reach::{Reach, peer};
-pub use shield::{Shield, ShieldError, generation};
+pub use reach::Reach;
+pub use shield::{Ipv4, Shield, ShieldError, generation};
 pub use watch::{Watch, watch};

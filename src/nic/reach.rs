@@ -12,11 +12,7 @@ use rtnetlink::{
     packet_route::link::{LinkAttribute, LinkInfo, LinkMessage},
 };
 
-use super::{
-    error::NicError,
-    link::Link,
-    observe::{connect, link_message},
-};
+use super::{error::NicError, link::Link};
 
 /// Links by which frames of a link get somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,23 +50,6 @@ pub(super) fn is_unclear(link: &Link) -> bool {
     let device = Device { kind: link.kind.clone().unwrap_or_default(), ..Device::default() };
     let leads_on = device.is_pair() || device.is_upper() || device.sends_by_ports();
     leads_on || (device.is_internal() && (link.master.is_some() || !link.outlets.is_empty()))
-}
-
-/// The other end of the pair that the link called `name` is of, if that is in this network namespace and belongs to nothing else.
-///
-/// # Errors
-/// The kernel cannot be asked or refuses to answer.
-pub async fn peer(name: &str) -> Result<Option<String>, NicError> {
-    let handle = connect()?;
-    let device = match link_message(&handle, name).await {
-        Ok(message) => Device::from(message),
-        Err(error) if error.is(libc::ENODEV) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let Some(other) = device.other.filter(|_| device.is_pair()) else { return Ok(None) };
-    let get = handle.link().get().match_index(other);
-    let other = Box::pin(get.execute()).try_next().await.ok().flatten().map(Device::from);
-    Ok(other.filter(|other| other.master.is_none()).map(|other| other.name))
 }
 
 /// What the link called `name` reaches.

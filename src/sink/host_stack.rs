@@ -59,8 +59,7 @@ impl Sparing {
     /// As is wished.
     #[must_use]
     pub fn new(wish: HostStack) -> Self {
-        let shielded =
-            |link: &Link, wish| shield(&link.name, link.reach.peer.as_deref(), wish).hold().is_ok();
+        let shielded = |link: &Link, wish| shield(&link.name, Some(link), wish).hold_ipv6().is_ok();
         Self { wish, shielded, refused: None, next: None, pause: PAUSE }
     }
 
@@ -107,9 +106,7 @@ impl Sparing {
                 "nothing is copied to {nic}, as it leads to {peer} on this node, and nothing would keep router advertisements of Pods from the node: the kernel refuses a filter of nftables"
             ));
         }
-        let kept = link.drain.as_ref().is_some_and(|drain| !drain.leaks);
-        let taken = link.master.as_ref().is_some_and(|owner| owner.name.as_deref() == Some(SWITCH));
-        if kept || taken || !self.needs_bridge(link) {
+        if is_taken(link) || !self.needs_bridge(link) {
             return None;
         }
         Some(format!(
@@ -175,6 +172,12 @@ impl Sparing {
         }
         Ok(())
     }
+}
+
+/// Whether all that comes in by a link is taken before the host's own protocols get it: by our bridge, or by the switch.
+pub(super) fn is_taken(link: &Link) -> bool {
+    let drained = link.drain.as_ref().is_some_and(|drain| !drain.leaks);
+    drained || link.master.as_ref().is_some_and(|owner| owner.name.as_deref() == Some(SWITCH))
 }
 
 /// Whether nothing but copies comes in by the NIC.

@@ -5,28 +5,42 @@
 
 use std::time::Duration;
 
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use super::host_stack::HostStack;
-use crate::nic::{self, Shield};
+use super::{
+    SinkState,
+    host_stack::{HostStack, is_taken},
+};
+use crate::nic::{self, Ipv4, Link, Shield};
 
 /// How often it is looked for changes; somebody who removes the filter again and again has it back no more often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The filter for a NIC, and for its other end on the node, whose copies get to the host as is wished.
+/// The filter for the mirror NIC as it is, and for its other end on the node, whose copies get to the host as is wished.
 #[must_use]
-pub fn shield(nic: &str, peer: Option<&str>, host_stack: HostStack) -> Shield {
-    Shield::new(nic, peer, host_stack == HostStack::Reached)
+pub fn shield(nic: &str, link: Option<&Link>, host_stack: HostStack) -> Shield {
+    let peer = link.and_then(|link| link.reach.peer.as_deref());
+    let ipv4 = match link {
+        None => Ipv4::Nothing,
+        Some(link) if is_taken(link) && peer.is_none() => Ipv4::Nothing,
+        Some(_) if host_stack == HostStack::Reached => Ipv4::Icmp,
+        Some(_) => Ipv4::Everything,
+    };
+    Shield::new(nic, peer, ipv4)
 }
 
-/// Keeps the filter of `nic` installed; ends by being dropped.
-pub async fn keep(nic: String, host_stack: HostStack) {
-    let (mut seen, mut reported) = (None, None);
+/// Keeps the filter of `nic` installed, whose state `sinks` tells; ends when the latter does.
+pub async fn keep(nic: String, host_stack: HostStack, mut sinks: watch::Receiver<SinkState>) {
+    let (mut held, mut reported) = (None, None);
     loop {
-        let peer = nic::peer(&nic).await.unwrap_or_default();
-        let now = nic::generation().ok().map(|generation| (generation, peer.clone()));
-        if now.is_none() || now != seen {
-            let missing = shield(&nic, peer.as_deref(), host_stack);
+        let wanted = {
+            let sink = sinks.borrow_and_update();
+            shield(&nic, sink.link.as_ref(), host_stack)
+        };
+        let generation = nic::generation().ok();
+        let now = generation.map(|generation| (generation, wanted.clone()));
+        if now.is_none() || now != held {
+            let missing = wanted.clone();
             // The kernel lets go of filters only after all processors have.
             let problem = match spawn_blocking(move || missing.hold()).await {
                 Ok(result) => result.err().map(|error| error.to_string()),
@@ -38,12 +52,44 @@ pub async fn keep(nic: String, host_stack: HostStack) {
                     "only the bridge on the mirror NIC keeps copies from the node's network stack"
                 );
             }
-            seen = nic::generation().ok().map(|generation| (generation, peer));
-            if problem.is_some() {
-                seen = None;
-            }
+            let generation = nic::generation().ok().filter(|_| problem.is_none());
+            held = generation.map(|generation| (generation, wanted));
             reported = problem;
         }
-        sleep(LOOK).await;
+        tokio::select! {
+            changed = sinks.changed() => if changed.is_err() { return },
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        nic::{Drain, Master, Reach},
+        sink::tests::quiet_link,
+    };
+
+    #[test]
+    fn ipv4_is_filtered_only_where_copies_get_to_the_host() {
+        let of = |link: &Link, wish| shield("mirror0", Some(link), wish);
+        let plain = quiet_link();
+        let drain = |leaks| Some(Drain { name: "mirror0-drain".to_owned(), leaks });
+        let master = Some(Master { index: 3, name: Some("ovs-system".to_owned()) });
+        let reach = Reach { peer: Some("peer0".to_owned()), ..Reach::default() };
+        for (link, peer, ipv4) in [
+            (&plain, None, Ipv4::Everything),
+            (&Link { drain: drain(false), ..plain.clone() }, None, Ipv4::Nothing),
+            (&Link { drain: drain(true), ..plain.clone() }, None, Ipv4::Everything),
+            (&Link { master: master.clone(), ..plain.clone() }, None, Ipv4::Nothing),
+            (&Link { master, reach, ..plain.clone() }, Some("peer0"), Ipv4::Everything),
+        ] {
+            assert_eq!(of(link, HostStack::Spared), Shield::new("mirror0", peer, ipv4));
+        }
+        let reached = of(&plain, HostStack::Reached);
+        assert_eq!(reached, Shield::new("mirror0", None, Ipv4::Icmp));
+        let absent = shield("mirror0", None, HostStack::Spared);
+        assert_eq!(absent, Shield::new("mirror0", None, Ipv4::Nothing));
     }
 }

@@ -4,7 +4,10 @@ use rtnetlink::packet_core::{
     DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NlasIterator,
 };
 
-use super::nfnetlink::{Answer, Request};
+use super::{
+    Ipv4,
+    nfnetlink::{Answer, Request},
+};
 
 /// The subsystem of nftables (`NFNL_SUBSYS_NFTABLES`).
 const NFTABLES: u16 = 10;
@@ -21,7 +24,7 @@ const GET_GENERATION: u16 = NFTABLES << 8 | 16;
 
 /// Length of the header that all messages of nfnetlink have (`struct nfgenmsg`), in bytes.
 const HEADER: usize = 4;
-/// A hook's number: the first of both families, `NF_INET_PRE_ROUTING` and `NF_ARP_IN`.
+/// A hook's number: the first of each family, `NF_INET_PRE_ROUTING` and `NF_ARP_IN`.
 const HOOK: u32 = 0;
 /// Before whatever others do (`NF_IP_PRI_RAW_BEFORE_DEFRAG`).
 const PRIORITY: i32 = -450;
@@ -32,10 +35,7 @@ const IFNAMSIZ: usize = libc::IFNAMSIZ;
 
 /// What a rule can look at (`enum nft_meta_keys`).
 const IIFNAME: u32 = 6;
-const NFPROTO: u32 = 15;
 const L4PROTO: u32 = 16;
-/// `NFPROTO_IPV6`.
-const IPV6: u8 = 10;
 /// `IPPROTO_ICMP`.
 const ICMP: u8 = 1;
 /// A register of the rules' machine (`NFT_REG_1`), and that of the verdict.
@@ -48,17 +48,23 @@ const ACCEPT: u32 = 1;
 /// Which packets a filter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// IPv4 and IPv6 (`NFPROTO_INET`).
-    Inet = 1,
+    /// `NFPROTO_IPV4`.
+    Ipv4 = 2,
     /// `NFPROTO_ARP`.
     Arp = 3,
+    /// `NFPROTO_IPV6`.
+    Ipv6 = 10,
+}
+
+impl Family {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Ipv6, Self::Ipv4, Self::Arp];
 }
 
 /// What is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
     Everything,
-    Ipv6,
     Icmp,
 }
 
@@ -69,7 +75,7 @@ pub(super) struct Ruleset<'a> {
     pub(super) nic: &'a str,
     /// Another link that the same holds for.
     pub(super) peer: Option<&'a str>,
-    pub(super) ipv4_passes: bool,
+    pub(super) ipv4: Ipv4,
 }
 
 impl Ruleset<'_> {
@@ -79,14 +85,21 @@ impl Ruleset<'_> {
         let mut requests = vec![
             self.request(NEW_TABLE, NLM_F_CREATE, &[self.table(1)]),
             self.request(DEL_TABLE, 0, &[self.table(1)]),
-            self.request(NEW_TABLE, NLM_F_CREATE, &[self.table(1)]),
-            self.request(NEW_CHAIN, NLM_F_CREATE, &self.chain()),
         ];
-        let rules = self.rules().into_iter();
-        requests.extend(rules.map(|(link, dropped)| {
-            self.request(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, &self.rule(link, dropped))
-        }));
+        if !self.is_empty() {
+            requests.push(self.request(NEW_TABLE, NLM_F_CREATE, &[self.table(1)]));
+            requests.push(self.request(NEW_CHAIN, NLM_F_CREATE, &self.chain()));
+            let rules = self.rules().into_iter();
+            requests.extend(rules.map(|(link, dropped)| {
+                self.request(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, &self.rule(link, dropped))
+            }));
+        }
         batch(requests)
+    }
+
+    /// Whether nothing is dropped, and no table is wanted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules().is_empty()
     }
 
     /// Deletes all of it.
@@ -111,12 +124,13 @@ impl Ruleset<'_> {
 
     /// What is dropped, and of which link.
     fn rules(&self) -> Vec<(&str, Dropped)> {
-        let dropped: &[Dropped] = match self.family {
-            Family::Inet if self.ipv4_passes => &[Dropped::Ipv6, Dropped::Icmp],
-            Family::Inet | Family::Arp => &[Dropped::Everything],
+        let dropped = match (self.family, self.ipv4) {
+            (Family::Ipv4, Ipv4::Nothing) => None,
+            (Family::Ipv4, Ipv4::Icmp) => Some(Dropped::Icmp),
+            _ => Some(Dropped::Everything),
         };
         let links = [Some(self.nic), self.peer].into_iter().flatten();
-        links.flat_map(|link| dropped.iter().map(move |dropped| (link, *dropped))).collect()
+        links.filter_map(|link| Some((link, dropped?))).collect()
     }
 
     /// The table's name: `ofmirror_mirror0`. Names of links may have characters that nft(8) can't read.
@@ -144,7 +158,6 @@ impl Ruleset<'_> {
         let mut expressions = comparison(IIFNAME, &name).to_vec();
         match dropped {
             Dropped::Everything => {}
-            Dropped::Ipv6 => expressions.extend(comparison(NFPROTO, &[IPV6])),
             Dropped::Icmp => expressions.extend(comparison(L4PROTO, &[ICMP])),
         }
         let verdict = nested(2, &[nested(2, &[number(1, DROP)])]);
@@ -163,7 +176,6 @@ impl Ruleset<'_> {
 fn comment(link: &str, dropped: Dropped) -> Vec<u8> {
     let what = match dropped {
         Dropped::Everything => "all",
-        Dropped::Ipv6 => "IPv6",
         Dropped::Icmp => "ICMP",
     };
     let text = format!("copies on {link} must not change the node: {what}\0");

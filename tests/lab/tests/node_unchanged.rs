@@ -153,7 +153,13 @@ fn a_filter_that_somebody_flushes_is_back_and_goes_with_the_agent() -> Result {
     let node = start()?;
     let agent = node.confined_agent(&[MIRROR_ALL, "--host-stack=reached"])?;
     assert_unchanged(&node, &agent)?;
-    let filters = || node.namespace().program("nft").args(["list", "ruleset"]).run();
+    // Tables are listed in the order in which they were made.
+    let filters = || {
+        let text = node.namespace().program("nft").args(["list", "ruleset"]).run()?;
+        let mut tables: Vec<_> = text.split("table ").map(str::trim).collect();
+        tables.sort_unstable();
+        Result::Ok(tables.join("\n"))
+    };
     let whole = filters()?;
     ensure!(whole.contains(&format!("iifname \"{MIRROR}\"")), "{whole}");
     node.namespace().program("nft").args(["flush", "ruleset"]).run()?;
@@ -201,7 +207,7 @@ impl Owner {
             .stdout(Stdio::null())
             .spawn()?;
         let mut commands = child.stdin.take().context("no stdin")?;
-        writeln!(commands, "add table inet ofmirror_{MIRROR} {{ flags owner; }}")?;
+        writeln!(commands, "add table ip6 ofmirror_{MIRROR} {{ flags owner; }}")?;
         commands.flush()?;
         child.stdin = Some(commands);
         let owner = Self(child);
