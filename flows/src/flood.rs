@@ -84,14 +84,16 @@ impl Floods {
                 _ => None,
             })
             .collect();
-        let Some(first) = targets.iter().min() else { return };
+        // The receivers' way begins furthest on; what is local is handed to the next table before.
+        let Some(first) = targets.iter().max() else { return };
+        let receivers = targets.iter().filter(|target| *target == first).count() as u64;
         let key = (datapath, group);
         if self.groups.len() < MOST || self.groups.contains_key(&key) {
-            let receivers = BTreeMap::new();
-            let group = self.groups.entry(key).or_insert(Group { receivers, first: *first });
+            let new = Group { receivers: BTreeMap::new(), first: *first };
+            let group = self.groups.entry(key).or_insert(new);
             group.first = group.first.min(*first);
             let most = group.receivers.entry(table).or_default();
-            *most = (*most).max(targets.len() as u64);
+            *most = (*most).max(receivers);
         }
     }
 

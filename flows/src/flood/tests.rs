@@ -27,7 +27,9 @@ fn floods(ports: u64, routers: u64) -> Floods {
         floods.look_at(&flow(table, vec![metadata()], vec![]));
     }
     floods.look_at(&flow(64, vec![], vec![Action::resubmit(T)]));
-    floods.look_at(&group(39, 0x8000, routers));
+    let mut remote = vec![Action::resubmit(TableId(41)); routers as usize];
+    remote.push(Action::resubmit(TableId(40)));
+    floods.look_at(&flow(39, vec![metadata(), MatchField::exact(OUTPORT, 0x8000)], remote));
     floods.look_at(&group(40, 0x8000, ports));
     floods.look_at(&group(40, 0x8004, ports));
     floods
