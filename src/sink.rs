@@ -6,8 +6,8 @@
 pub mod eligible;
 pub mod host_stack;
 pub mod keeper;
-pub(crate) mod mtu;
 pub mod loops;
+pub(crate) mod mtu;
 pub mod shield;
 mod state;
 mod step;

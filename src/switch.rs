@@ -18,6 +18,7 @@ mod ask;
 mod delivery;
 mod hooks;
 mod piece;
+mod pipeline;
 mod reading;
 mod rivals;
 mod scan;
@@ -40,6 +41,7 @@ use flows::{
         Features, FlowDesc, FlowFilter, FlowMod, FlowUpdate, Message, MultipartReply,
         MultipartRequest, PortDesc, PortStats,
     },
+    pipeline::Pipeline,
 };
 pub use hooks::Loss;
 pub use scan::Conflict;
@@ -47,6 +49,7 @@ pub use sink_port::{SinkFault, SinkPort};
 use {
     delivery::DeliveryWatch,
     hooks::Hooks,
+    pipeline::PipelineWatch,
     reading::{Finished, Own, Readings},
     scan::{Found, Scan},
 };
@@ -82,8 +85,8 @@ pub enum Tag {
     Watch,
     /// Reading the delivery flows of one table.
     Table(TableId),
-    /// Watching for foreign flows in table 0 that come before ours.
-    Ingress,
+    /// Watching for foreign flows in table 0 that come before ours, and for floods in several parts.
+    Others,
     /// Looking for what outputs to a port, to find the table.
     Probe(OfPort),
     /// Reading our flows again, and what they have counted.
@@ -119,9 +122,8 @@ pub struct Switch {
     found: Found,
     hooks: Hooks,
     delivery: DeliveryWatch,
+    pipeline: PipelineWatch,
     guarded: Option<OfPort>,
-    /// Whether the switch reports what others install in table 0.
-    ingress_watched: bool,
     requests: VecDeque<(Tag, MultipartRequest)>,
     /// Flows that are to be read.
     readings: Readings,
@@ -164,8 +166,8 @@ impl Switch {
             found: Found::default(),
             hooks: Hooks::default(),
             delivery: DeliveryWatch::default(),
+            pipeline: PipelineWatch::default(),
             guarded: None,
-            ingress_watched: false,
             requests: VecDeque::new(),
             readings: Readings::default(),
             messages: VecDeque::new(),
@@ -184,6 +186,8 @@ impl Switch {
             sink_port: SinkPort::default(),
         };
         switch.messages.extend(ask::to_be_notified());
+        // Before the scan, so that no change gets between.
+        switch.requests.push_back((Tag::Others, ask::watch_others()));
         switch.rescan();
         switch
     }
@@ -237,6 +241,12 @@ impl Switch {
     #[must_use]
     pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
+    }
+
+    /// The flows of OVN's that copies depend on besides.
+    #[must_use]
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        self.pipeline.known()
     }
 
     /// The ports that something else may deliver to than at the last call.
@@ -350,6 +360,7 @@ impl Switch {
 
     fn read_table(&mut self, table: TableId) {
         self.delivery.start_table(table);
+        self.pipeline.start_table(table);
         self.readings.start(Tag::Table(table));
     }
 
@@ -496,10 +507,7 @@ impl Switch {
         self.outstanding = self.outstanding.saturating_sub(1);
         match tag {
             Tag::Sink => self.reading_sink = false,
-            Tag::Hooks => {
-                self.read_hooks();
-                self.watch_ingress();
-            }
+            Tag::Hooks => self.read_hooks(),
             Tag::Sizes => {
                 self.compare_sizes();
                 self.step(false, now);
@@ -520,7 +528,10 @@ impl Switch {
             // Nothing follows from a part.
             Tag::Reread if !whole => self.hooks.abandon_reread(),
             Tag::Scan if !whole => self.scan.abandon(),
-            Tag::Table(table) if !whole => self.delivery.abandon_table(table),
+            Tag::Table(table) if !whole => {
+                self.delivery.abandon_table(table);
+                self.pipeline.abandon_table(table);
+            }
             Tag::Scan => {
                 tracing::debug!(flows = self.scanned, ?took, "all flows have been read");
                 self.scan_rest = ticks(took * SCAN_REST);
@@ -530,7 +541,10 @@ impl Switch {
                 Some(counted) => self.counted = Some(counted),
                 None => self.read_hooks(),
             },
-            Tag::Table(table) => self.delivery.finish_table(table),
+            Tag::Table(table) => {
+                self.delivery.finish_table(table);
+                self.pipeline.finish_table(table);
+            }
             Tag::Probe(_) => self.probe_rest = ticks(took * PROBE_REST),
             _ => {}
         }
@@ -552,8 +566,14 @@ impl Switch {
         match tag {
             Tag::Reread => self.hooks.reread(flow, &stats),
             Tag::Scan if flow.cookie.is_ours() => self.hooks.seen_by_scan(flow, &stats),
-            Tag::Scan => self.scan.look_at(&flow),
-            Tag::Table(_) => self.delivery.read(&flow),
+            Tag::Scan => {
+                self.scan.look_at(&flow);
+                self.learn_pipeline(&flow);
+            }
+            Tag::Table(_) => {
+                self.delivery.read(&flow);
+                self.pipeline.learn(&flow);
+            }
             _ => self.learn_delivery(&flow),
         }
     }
@@ -562,12 +582,16 @@ impl Switch {
         for update in updates {
             match update {
                 FlowUpdate::Initial { flow, .. } if flow.cookie.is_ours() => self.hooks.seen(flow),
-                FlowUpdate::Initial { flow, .. } => self.learn_delivery(&flow),
+                FlowUpdate::Initial { flow, .. } => {
+                    self.learn_delivery(&flow);
+                    self.learn_pipeline(&flow);
+                }
                 FlowUpdate::Added { flow, .. } | FlowUpdate::Modified { flow, .. } => {
                     if !flow.cookie.is_ours() {
                         self.scan.note_rival(&mut self.found, &flow);
                     }
                     self.learn_delivery(&flow);
+                    self.learn_pipeline(&flow);
                     self.hooks.changed(flow, now);
                 }
                 FlowUpdate::Removed { flow, .. } if flow.cookie.is_ours() => {
@@ -576,6 +600,7 @@ impl Switch {
                 FlowUpdate::Removed { flow, .. } => {
                     self.scan.forget_rival(&mut self.found, &flow.key);
                     self.delivery.removed(&flow.key);
+                    self.pipeline.removed(&flow.key);
                 }
                 // The switch could not keep up. It tells what changed meanwhile, but better look.
                 FlowUpdate::Resumed => self.reread(),
@@ -596,6 +621,8 @@ impl Switch {
                 self.read_hooks();
                 return;
             }
+            // It has no flow monitors: the refusal of the next one says so.
+            Tag::Others => return,
             Tag::Sink => self.reading_sink = false,
             Tag::Sizes | Tag::Count | Tag::Reread | Tag::Scan | Tag::Table(_) | Tag::Probe(_) => {
                 self.step(true, now);
@@ -631,16 +658,16 @@ impl Switch {
         }
     }
 
-    /// Has the switch report what others install in table 0, if it can: table T is watched whole anyway.
-    fn watch_ingress(&mut self) {
-        if self.watching == Watching::Monitors && !self.ingress_watched {
-            self.ingress_watched = true;
-            self.requests.push_back((Tag::Ingress, ask::watch_ingress()));
+    fn learn_delivery(&mut self, flow: &Flow) {
+        if let Some(table) = self.delivery.learn(flow) {
+            self.watch_table(table);
         }
     }
 
-    fn learn_delivery(&mut self, flow: &Flow) {
-        if let Some(table) = self.delivery.learn(flow) {
+    fn learn_pipeline(&mut self, flow: &Flow) {
+        if let Some(table) = self.pipeline.learn(flow)
+            && self.delivery.watch(table)
+        {
             self.watch_table(table);
         }
     }

@@ -266,6 +266,7 @@ impl World {
             marker: switch.marker(),
             withheld,
             full: Arc::clone(switch.full()),
+            pipeline: Arc::clone(switch.pipeline()),
         };
         self.revision += u64::from(self.planner.settle(base, switch.deliveries(), delivered));
         switch.follow(self.sink.ofport, self.planner.undelivered());

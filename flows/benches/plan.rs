@@ -70,7 +70,7 @@ impl Switch {
     fn decide(&mut self) -> usize {
         let marker = Some(MarkerBits::default());
         let base =
-            Base { sinks: vec![NIC], marker, withheld: Withheld::Nothing, full: Arc::default() };
+            Base { sinks: vec![NIC], marker, withheld: Withheld::Nothing, ..Base::default() };
         self.planner.settle(base, &self.deliveries, []);
         let (changed, desired) = (self.planner.take_changed(), &self.planner.plan().flows);
         self.divergence.suspect(changed, desired, &self.observed);

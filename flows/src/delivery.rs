@@ -10,6 +10,9 @@ use crate::model::{Action, Field, Flow, FlowKey, MatchField, OfPort, TableId};
 /// The register in which OVN keeps the logical output port.
 const OUTPORT: Field = Field::reg(15);
 
+/// The register in which OVN keeps the logical input port; a port has the same number in both.
+const INPORT: Field = Field::reg(14);
+
 /// The most delivery flows that are kept. A switch has at most 65,279 ports, and few have more than one: one that tells
 /// of more than this is not honest.
 const MOST: usize = 4 * 65_536;
@@ -27,8 +30,43 @@ pub struct Delivery {
     pub outport: u32,
     /// The port that gets the packet.
     pub ofport: OfPort,
-    /// Whether the packet is rewritten on its last step: a nested container's gets a VLAN tag.
-    pub rewrites: bool,
+    /// What becomes of the packet on its last step.
+    pub last_step: LastStep,
+}
+
+/// What a delivery does to the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastStep {
+    /// The port gets it as it is.
+    Unchanged,
+    /// It gets a VLAN tag, and loses it again for the receivers after this one: a nested container's port, whose packets go
+    /// by another Pod's port.
+    Tagged {
+        /// The tag's Ethernet type.
+        ethertype: u16,
+        /// `OXM_OF_VLAN_VID` as it is set: the VLAN with the bit that says that there is one.
+        vlan: u16,
+    },
+    /// Anything else.
+    Other,
+}
+
+impl LastStep {
+    fn of(flow: &Flow) -> Self {
+        match flow.actions().collect::<Vec<_>>()[..] {
+            [Action::Output { .. }] => Self::Unchanged,
+            [
+                Action::PushVlan(ethertype),
+                Action::SetField(MatchField::Typed { field: Field::VLAN_VID, value, mask }),
+                Action::Output { .. },
+                Action::PopVlan,
+            ] if mask.is_none_or(|mask| mask & 0x1fff == 0x1fff) => {
+                let vlan = u16::try_from(*value);
+                vlan.map_or(Self::Other, |vlan| Self::Tagged { ethertype: *ethertype, vlan })
+            }
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Delivery {
@@ -43,14 +81,13 @@ impl Delivery {
             Action::Output { port, .. } if port.is_physical() => Some(*port),
             _ => None,
         })?;
-        Some(Self {
-            table,
-            priority,
-            datapath,
-            outport,
-            ofport,
-            rewrites: flow.actions().count() > 1,
-        })
+        Some(Self { table, priority, datapath, outport, ofport, last_step: LastStep::of(flow) })
+    }
+
+    /// The fields that select the packets that came from where these are delivered to.
+    pub(crate) fn fields_of_sent(&self) -> [MatchField; 2] {
+        let [_, datapath] = self.fields();
+        [MatchField::exact(INPORT, self.outport.into()), datapath]
     }
 
     /// The fields that select the delivered packets.

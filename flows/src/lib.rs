@@ -6,6 +6,7 @@
 //! - [`marker`]: which register bits the other flows of the switch leave free.
 //! - [`tap`]: what is to be mirrored.
 //! - [`delivery`]: OVN's flows that hand a packet to a port.
+//! - [`pipeline`]: flows of OVN's that rewrite packets on their way, or flood them in parts.
 //! - [`mod@plan`]: taps and deliveries to the flows that the switch should have.
 //! - [`mod@diff`]: these and the observed ones to the changes that lead there.
 //!
@@ -22,6 +23,7 @@ pub mod flood;
 pub mod marker;
 pub mod model;
 pub mod ofp;
+pub mod pipeline;
 pub mod plan;
 pub mod tap;
 pub mod text;

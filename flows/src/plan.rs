@@ -18,14 +18,14 @@
 //! ports, forget C for these:
 //!
 //! ```text
-//! table=T,priority=65535,reg10=C/C|R,in_port=ANY             actions=clear C,resubmit(,T)
+//! table=T,priority=65535,reg10=C|L/C|L|R,in_port=ANY         actions=clear C,resubmit(,T)
 //! table=T,priority=65535,reg10=C/C|R,in_port=CONTROLLER      actions=clear C,resubmit(,T)
 //! table=T,priority=65534,reg10=C/C|R,ct_state=+trk+rpl       actions=set R,move:ct_mark.natted->C,resubmit(,T)
 //! table=T,priority=65534,reg10=C|R/C|R                       actions=clear C,clear R,resubmit(,T)
 //! ```
 //!
-//! They are: answers that OVN turns around to their sender, for which it sets `in_port` to none; packets that
-//! ovn-controller makes from another one; replies of load-balanced connections, which get the VIP's address back and
+//! They are: answers that OVN turns around to their sender, for which it sets `in_port` to none and its flag L in `reg10`
+//! (without L it is the clone of a frame that OVN mirrors to another Pod, and unchanged); packets that ovn-controller makes from another one; replies of load-balanced connections, which get the VIP's address back and
 //! which OVN marks "natted".
 //!
 //! These replies take two flows because of what a lookup costs: the switch's cached flow for a packet matches on every
@@ -42,6 +42,18 @@
 //!
 //! The first two flows come before the third: what is turned around or made by ovn-controller is another form although
 //! it may be tracked and not natted.
+//!
+//! Where OVN marks packets of a logical switch, or sends its floods in parts, more flows keep the marks right
+//! ([`crate::pipeline`]). A nested container's frames have a VLAN tag on the Pod's port that they go by, which no other port
+//! gets to see:
+//!
+//! ```text
+//! table=T,priority=65535,metadata=D,reg15=K,reg10=S/C|R,in_port=ANY
+//!     actions=clone(push_vlan:TYPE,set_field:VLAN->vlan_vid,output:M),clear C,set R,resubmit(LOCAL,T),set S
+//! table=T,priority=65535,metadata=D,reg14=K,reg10=C/C|R      actions=clear C,resubmit(,T)
+//! ```
+//!
+//! There are three of the first kind, for none of the bits, C, or R as S, which they restore.
 
 mod planner;
 
@@ -71,6 +83,8 @@ const INGRESS: TableId = TableId(0);
 const FLAGS: Field = Field::reg(MarkerBits::REGISTER);
 /// `+trk+rpl`: a tracked packet in its connection's reply direction (`CS_TRACKED`, `CS_REPLY_DIR` of OVS).
 const TRACKED_REPLY: u128 = 0x28;
+/// The bit of [`FLAGS`] that lets a packet out where it came in (`MLF_ALLOW_LOOPBACK_BIT` of OVN).
+const TURNED_AROUND: u32 = 1;
 /// The bit of `ct_mark` that is OVN's `ct_mark.natted`: the connection's addresses were rewritten by a load balancer.
 const NATTED: u16 = 1;
 
@@ -175,17 +189,58 @@ fn copy(sink: OfPort, bit: u32, table: TableId) -> Arc<[Instruction]> {
     ])
 }
 
+/// Copies what a nested container gets, with the tag that it gets it with: another form than what anybody else gets, so
+/// that it says nothing of copies of those. OVN delivers to such a port without a port that the packet came by, for which
+/// the second look takes another one.
+fn copy_tagged(
+    delivery: &Delivery,
+    (ethertype, vlan): (u16, u16),
+    sink: OfPort,
+    marker: MarkerBits,
+) -> [Flow; 3] {
+    let (copied, delivered) = (marker.copied_mask(), marker.delivered_mask());
+    let both = copied | delivered;
+    let tagged = Action::Clone(vec![
+        Action::PushVlan(ethertype),
+        Action::SetField(MatchField::exact(Field::VLAN_VID, vlan.into())),
+        Action::output(sink),
+    ]);
+    let look_again = Action::Resubmit { in_port: OfPort::LOCAL, table: delivery.table };
+    [0, copied, delivered].map(|state| {
+        let [outport, datapath] = delivery.fields();
+        let from = MatchField::exact(Field::IN_PORT, OfPort::ANY.0.into());
+        let fields = vec![from, flags(state, both), outport, datapath];
+        let actions = vec![
+            tagged.clone(),
+            Action::SetField(flags(delivered, both)),
+            look_again.clone(),
+            Action::SetField(flags(state, both)),
+        ];
+        let cookie = Cookie::new(Purpose::ToPod, delivery.ofport);
+        Flow::new(key(delivery.table, FIRST_PRIORITY, fields), cookie, actions)
+    })
+}
+
+/// Forgets the copy of what a nested container sent: it had a tag, which OVN took off.
+fn forget_tag(delivery: &Delivery, marker: MarkerBits) -> Flow {
+    let (copied, both) = (marker.copied_mask(), marker.copied_mask() | marker.delivered_mask());
+    let [inport, datapath] = delivery.fields_of_sent();
+    let key = key(delivery.table, FIRST_PRIORITY, vec![flags(copied, both), inport, datapath]);
+    let forget = Action::SetField(flags(0, copied));
+    Flow {
+        cookie: Cookie::new(Purpose::Rewritten, delivery.ofport),
+        ..rewritten(key, vec![forget])
+    }
+}
+
 /// The flows of a delivery table that forget a copy of a frame that was rewritten since.
 fn forget(table: TableId, marker: MarkerBits) -> [Flow; 4] {
     let (copied, delivered) = (marker.copied_mask(), marker.delivered_mask());
     let both = copied | delivered;
-    let flow = |priority, fields, mut actions: Vec<Action>| {
-        actions.push(Action::resubmit(table));
-        let cookie = Cookie::new(Purpose::Rewritten, OfPort(0));
-        Flow::new(key(table, priority, fields), cookie, actions)
-    };
-    let from = |port: OfPort| {
-        let fields = vec![MatchField::exact(Field::IN_PORT, port.0.into()), flags(copied, both)];
+    let flow = |priority, fields, actions| rewritten(key(table, priority, fields), actions);
+    let from = |port: OfPort, flag| {
+        let from = MatchField::exact(Field::IN_PORT, port.0.into());
+        let fields = vec![from, flags(copied | flag, both | flag)];
         flow(FIRST_PRIORITY, fields, vec![Action::SetField(flags(0, copied))])
     };
     let reply = MatchField::masked(Field::CT_STATE, TRACKED_REPLY, TRACKED_REPLY);
@@ -197,8 +252,8 @@ fn forget(table: TableId, marker: MarkerBits) -> [Flow; 4] {
         destination_offset: marker.copied as u16,
     };
     [
-        from(OfPort::ANY),
-        from(OfPort::CONTROLLER),
+        from(OfPort::ANY, TURNED_AROUND),
+        from(OfPort::CONTROLLER, 0),
         flow(
             COPY_PRIORITY,
             vec![reply, flags(copied, both)],
@@ -213,11 +268,17 @@ fn not_copied(marker: MarkerBits) -> MatchField {
     flags(0, marker.copied_mask() | marker.delivered_mask())
 }
 
-fn flags(value: u32, mask: u32) -> MatchField {
+/// A flow for packets that OVN rewrites or has rewritten, which looks them up again in its table.
+pub(crate) fn rewritten(key: FlowKey, mut actions: Vec<Action>) -> Flow {
+    actions.push(Action::resubmit(key.table));
+    Flow::new(key, Cookie::new(Purpose::Rewritten, OfPort(0)), actions)
+}
+
+pub(crate) fn flags(value: u32, mask: u32) -> MatchField {
     MatchField::masked(FLAGS, value.into(), mask.into())
 }
 
-fn key(table: TableId, priority: u16, fields: Vec<MatchField>) -> FlowKey {
+pub(crate) fn key(table: TableId, priority: u16, fields: Vec<MatchField>) -> FlowKey {
     FlowKey { table, priority, matching: Match::new(fields) }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flows::delivery::{Delivery, LastStep};
 use flows::model::{
     Action, Cookie, Field, Flow, FlowKey, Instruction, Match, MatchField, OfPort, TableId,
 };
@@ -235,6 +236,39 @@ fn hooks_are_added_in_a_bundle() {
         // The match of ovs-ofctl is in its own order, so only what is read can be compared.
         let vector = load(name);
         let message = in_bundle(Message::FlowMod(FlowMod::add(flow)));
+        assert_eq!(Message::decode(vector.type_code, &vector.body), Ok(message), "{name}");
+    }
+}
+
+#[test]
+fn tags_are_pushed_and_popped() {
+    let nested = [MatchField::exact(Field::reg(15), 5), MatchField::exact(Field::METADATA, 1)];
+    let tag = |port| {
+        let vlan = MatchField::exact(Field::VLAN_VID, 0x102a);
+        vec![Action::PushVlan(0x8100), Action::SetField(vlan), Action::output(port)]
+    };
+    let delivery_actions = [tag(OfPort(1)), vec![Action::PopVlan]].concat();
+    let mut delivery = flow(0xec40_6eb0, 65, &nested, &delivery_actions);
+    delivery.key.priority = 100;
+    let step = Delivery::of(&delivery).map(|delivery| delivery.last_step);
+    assert_eq!(step, Some(LastStep::Tagged { ethertype: 0x8100, vlan: 0x102a }));
+    let copied = [
+        &[
+            MatchField::exact(Field::IN_PORT, OfPort::ANY.0.into()),
+            MatchField::masked(Field::reg(10), 0, BOTH),
+        ][..],
+        &nested,
+    ]
+    .concat();
+    let look_again = Action::Resubmit { in_port: OfPort::LOCAL, table: TableId(65) };
+    let actions = [Action::Clone(tag(OfPort(9))), set(DELIVERED, BOTH), look_again, set(0, BOTH)];
+    let mut copy = flow(0x6f66_6d72_2000_0001, 65, &copied, &actions);
+    copy.key.priority = 65535;
+    for (name, flow) in
+        [("flow_mod_add_delivery_to_nested", delivery), ("flow_mod_add_to_nested", copy)]
+    {
+        let vector = load(name);
+        let message = Message::FlowMod(FlowMod::add(flow));
         assert_eq!(Message::decode(vector.type_code, &vector.body), Ok(message), "{name}");
     }
 }

@@ -278,7 +278,7 @@ fn undelivered(port: &str) -> Plan {
     planner.set_taps(&port.into(), vec![tap]);
     let marker = Some(MarkerBits::default());
     let base =
-        Base { sinks: vec![OfPort(9)], marker, withheld: Withheld::Nothing, full: Arc::default() };
+        Base { sinks: vec![OfPort(9)], marker, withheld: Withheld::Nothing, ..Base::default() };
     planner.settle(base, &Deliveries::default(), []);
     planner.plan().clone()
 }

@@ -7,6 +7,7 @@ use flows::{
         AsyncEvent, AsyncMask, AsyncRole, FlowMonitorRequest, Message, MonitorFlags,
         MultipartRequest,
     },
+    pipeline::RESUMED,
 };
 
 use super::reading::delivered;
@@ -17,6 +18,7 @@ const GUARD: u32 = 2;
 const PROBE: u32 = 3;
 const HOOKS_PASSED: u32 = 4;
 const INGRESS: u32 = 5;
+const FLOODS: u32 = 6;
 const TABLE: u32 = 0x100;
 /// `OFPRR_IDLE_TIMEOUT` to `OFPRR_EVICTION`: whatever the reason (OpenFlow 1.5.1, 7.4.2).
 const FLOW_REMOVED_REASONS: u32 = 0x3f;
@@ -70,11 +72,14 @@ pub(super) fn watch_table(table: TableId) -> MultipartRequest {
     MultipartRequest::FlowMonitor(vec![request])
 }
 
-/// What others install in table 0 from now on, without actions: a flow there may come before ours.
-pub(super) fn watch_ingress() -> MultipartRequest {
+/// What others install from now on in table 0, where a flow may come before ours (without its actions), and changes of the
+/// flows by which OVN goes on with a flood.
+pub(super) fn watch_others() -> MultipartRequest {
     let flags = MonitorFlags::ADD | MonitorFlags::REMOVED | MonitorFlags::MODIFY;
-    let request = FlowMonitorRequest { table: TableId(0), flags, ..changes(INGRESS) };
-    MultipartRequest::FlowMonitor(vec![request])
+    let ingress = FlowMonitorRequest { table: TableId(0), flags, ..changes(INGRESS) };
+    let matching = Match::new([RESUMED]);
+    let floods = FlowMonitorRequest { matching, ..changes(FLOODS) };
+    MultipartRequest::FlowMonitor(vec![ingress, floods])
 }
 
 /// The switch's word when a flow of ours goes or a port changes, and no other that is not asked for. The second message lets them through

@@ -53,16 +53,16 @@ impl DeliveryWatch {
         self.watch(table).then_some(table)
     }
 
+    /// A table is to be watched, for whatever reason; returns whether it was not before.
+    pub(super) fn watch(&mut self, table: TableId) -> bool {
+        self.tables.insert(table)
+    }
+
     pub(super) fn removed(&mut self, key: &FlowKey) {
         self.deliveries.remove(key);
         if let Some(reading) = self.reading.get_mut(&key.table) {
             reading.remove(key);
         }
-    }
-
-    /// Whether the table is to be watched from now on, and was not.
-    pub(super) fn watch(&mut self, table: TableId) -> bool {
-        self.tables.insert(table)
     }
 
     /// The table is going to be read.

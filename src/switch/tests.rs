@@ -71,7 +71,7 @@ fn asked(switch: &mut Switch) -> Vec<(Tag, MultipartRequest)> {
             Tag::Sink => answer(switch, tag, MultipartReply::PortStats(vec![]), false),
             Tag::SinkState => answer(switch, tag, MultipartReply::PortDesc(vec![]), false),
             Tag::Sizes => answer(switch, tag, MultipartReply::TableStats(vec![]), false),
-            Tag::Ingress => answer(switch, tag, MultipartReply::FlowMonitor(vec![]), false),
+            Tag::Others => answer(switch, tag, MultipartReply::FlowMonitor(vec![]), false),
             _ => asked.push((tag, request)),
         }
     }
@@ -578,4 +578,72 @@ fn a_foreign_flow_that_comes_during_a_scan_is_not_forgotten_by_its_end() {
     update(&mut switch, added(flow(0, 65535, Cookie(1), vec![], 1)));
     read(&mut switch, Tag::Scan, &[ours(2)]);
     assert_eq!(switch.conflicts().len(), 1);
+}
+
+/// A rule of OVN's that marks packets.
+fn mark(table: u8, dscp: u128) -> Flow {
+    let eth_type = Field { class: 0x8000, number: 5, width: 2, experimenter: 0 };
+    let fields = vec![MatchField::exact(Field::METADATA, 1), MatchField::exact(eth_type, 0x0800)];
+    let mut rule = flow(table, 100, Cookie(0x1234), fields, 1);
+    let set = Action::SetField(MatchField::masked(Field::IP_DSCP, dscp, 0x3f));
+    let actions = vec![set, Action::resubmit(TableId(table + 1))];
+    rule.instructions = flows::model::Instruction::apply(actions);
+    rule
+}
+
+/// A flow by which OVN goes on with a flood.
+fn resumes(part: u128) -> Flow {
+    let fields = vec![
+        MatchField::exact(Field::METADATA, 1),
+        MatchField::exact(Field::reg(15), 0x8000),
+        MatchField::exact(Field::reg(6), part),
+    ];
+    flow(40, 110, Cookie(0x1234), fields, 1)
+}
+
+#[test]
+fn a_table_with_rules_that_mark_packets_is_watched_once_a_scan_has_found_one() {
+    let mut switch = known(&[]);
+    switch.rescan();
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[mark(17, 10), mark(17, 10)]);
+    assert_eq!(tags(&mut switch), [Tag::Watch, Tag::Table(TableId(17))]);
+    initial(&mut switch, Tag::Watch, &[]);
+    read(&mut switch, Tag::Table(TableId(17)), &[mark(17, 10)]);
+    let found = Arc::clone(switch.pipeline());
+    assert!(found.contains(&mark(17, 10).key));
+
+    update(&mut switch, added(mark(17, 10)));
+    assert!(Arc::ptr_eq(&found, switch.pipeline()), "that is no news");
+    update(&mut switch, added(mark(17, 20)));
+    assert_ne!(&found, switch.pipeline(), "it marks otherwise");
+    update(&mut switch, removed(mark(17, 20)));
+    assert_eq!(**switch.pipeline(), Pipeline::default());
+    assert_eq!(asked(&mut switch), [], "the table is watched already");
+}
+
+#[test]
+fn floods_that_ovn_sends_in_parts_are_reported_wherever_they_are() {
+    let mut switch = known(&[]);
+    update(&mut switch, added(resumes(0x9001)));
+    assert!(switch.pipeline().contains(&resumes(0x9001).key));
+    assert_eq!(asked(&mut switch), [], "their table is not watched");
+    update(&mut switch, removed(resumes(0x9001)));
+    assert_eq!(**switch.pipeline(), Pipeline::default());
+}
+
+#[test]
+fn without_flow_monitors_rules_that_mark_packets_are_read_at_each_tick() {
+    let mut switch = polled(&[]);
+    switch.rescan();
+    asked(&mut switch);
+    read(&mut switch, Tag::Scan, &[mark(17, 10)]);
+    asked(&mut switch);
+    read(&mut switch, Tag::Table(TableId(17)), &[mark(17, 10)]);
+    assert!(switch.pipeline().contains(&mark(17, 10).key));
+    tick(&mut switch, &[]);
+    let asked = tags(&mut switch);
+    assert!(asked.contains(&Tag::Table(TableId(17))), "{asked:?}");
+    read(&mut switch, Tag::Table(TableId(17)), &[]);
+    assert_eq!(**switch.pipeline(), Pipeline::default());
 }

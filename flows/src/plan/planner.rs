@@ -10,13 +10,15 @@ use std::{
 };
 
 use super::{
-    INGRESS, Reason, Rejected, copy, copy_delivered, copy_sent, forget, guard, usable_port,
+    INGRESS, Reason, Rejected, copy, copy_delivered, copy_sent, copy_tagged, forget, forget_tag,
+    guard, usable_port,
 };
 use crate::{
-    delivery::Deliveries,
+    delivery::{Deliveries, Delivery, LastStep},
     diff::Changed,
     marker::MarkerBits,
     model::{Flow, FlowKey, FlowSet, Instruction, OfPort, TableId},
+    pipeline::Pipeline,
     tap::{Direction, Portion, Select, Tap},
 };
 
@@ -31,6 +33,8 @@ pub struct Base {
     pub withheld: Withheld,
     /// Logical datapaths (`metadata`) in which no flow of ours may lengthen a packet's way.
     pub full: Arc<BTreeSet<u64>>,
+    /// The flows of OVN's that others depend on.
+    pub pipeline: Arc<Pipeline>,
 }
 
 /// Flows that are left out of a plan.
@@ -76,6 +80,8 @@ pub struct Planner {
     own: HashMap<OfPort, Own>,
     /// Tables in which hooks are to be, and how many ports have some there.
     tables: BTreeMap<TableId, usize>,
+    /// The same for logical switches.
+    datapaths: BTreeMap<u64, usize>,
     undelivered: BTreeSet<OfPort>,
     /// What hooks do, shared by all that do the same.
     actions: HashMap<(OfPort, TableId), Arc<[Instruction]>>,
@@ -90,7 +96,14 @@ pub struct Planner {
 #[derive(Debug, Default)]
 struct Own {
     keys: Vec<FlowKey>,
+    places: Places,
+}
+
+/// Where a port's deliveries are copied.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Places {
     tables: BTreeSet<TableId>,
+    datapaths: BTreeSet<u64>,
 }
 
 impl Planner {
@@ -185,6 +198,7 @@ impl Planner {
         self.plan = Plan::default();
         self.own.clear();
         self.tables.clear();
+        self.datapaths.clear();
         self.actions.clear();
         self.renamed.extend(self.taps.keys().cloned());
         self.moved.extend(self.names.keys().copied());
@@ -196,7 +210,7 @@ impl Planner {
     fn plan_port(&mut self, port: OfPort, deliveries: &Deliveries) {
         self.undelivered.remove(&port);
         let names = self.names.get(&port).cloned().unwrap_or_default();
-        let (mut flows, mut tables) = (Vec::new(), BTreeSet::new());
+        let (mut flows, mut places) = (Vec::new(), Places::default());
         for name in &names {
             let mut rejected = Vec::new();
             for tap in self.taps.get(name).cloned().unwrap_or_default() {
@@ -210,7 +224,7 @@ impl Planner {
                 if let Some(reason) = usable.err().or(shared) {
                     rejected.push(reject(&tap, reason));
                 } else {
-                    let reasons = self.plan_tap(&tap, port, deliveries, &mut flows, &mut tables);
+                    let reasons = self.plan_tap(&tap, port, deliveries, &mut flows, &mut places);
                     rejected.extend(reasons.into_iter().map(|reason| reject(&tap, reason)));
                 }
             }
@@ -220,7 +234,7 @@ impl Planner {
                 self.plan.rejected.insert(Arc::clone(name), rejected);
             }
         }
-        self.put(port, flows, tables);
+        self.put(port, flows, places);
     }
 
     /// Plans for one direction of a port; returns what of it can't be done.
@@ -230,7 +244,7 @@ impl Planner {
         port: OfPort,
         deliveries: &Deliveries,
         flows: &mut Vec<Flow>,
-        tables: &mut BTreeSet<TableId>,
+        places: &mut Places,
     ) -> Vec<Reason> {
         let Tap { select: Select::Everything, portion: Portion::Whole, sink, .. } = *tap;
         let marker = self.base.marker.unwrap_or_default();
@@ -242,18 +256,30 @@ impl Planner {
         match tap.direction {
             Direction::FromPod => {
                 flows.push(copy_sent(port, marker, &actions(INGRESS, marker.copied_mask())));
+                let tagged =
+                    |delivery: &&Delivery| matches!(delivery.last_step, LastStep::Tagged { .. });
+                let tagged = deliveries.to(port).filter(tagged);
+                flows.extend(tagged.map(|delivery| forget_tag(delivery, marker)));
             }
             Direction::ToPod => {
                 let mut delivered = false;
                 for delivery in deliveries.to(port) {
                     delivered = true;
-                    if delivery.rewrites {
-                        reasons.push(Reason::RewritingDelivery(delivery.table));
-                    } else {
-                        let actions = actions(delivery.table, marker.delivered_mask());
-                        flows.push(copy_delivered(delivery, marker, &actions));
-                        tables.insert(delivery.table);
+                    match delivery.last_step {
+                        LastStep::Unchanged => {
+                            let actions = actions(delivery.table, marker.delivered_mask());
+                            flows.push(copy_delivered(delivery, marker, &actions));
+                        }
+                        LastStep::Tagged { ethertype, vlan } => {
+                            flows.extend(copy_tagged(delivery, (ethertype, vlan), sink, marker));
+                        }
+                        LastStep::Other => {
+                            reasons.push(Reason::RewritingDelivery(delivery.table));
+                            continue;
+                        }
                     }
+                    places.tables.insert(delivery.table);
+                    places.datapaths.insert(delivery.datapath);
                 }
                 // What OVN blocks is not delivered, so no copy is missing.
                 if !delivered && !deliveries.is_blocked(port) {
@@ -266,17 +292,17 @@ impl Planner {
     }
 
     /// Puts the port's flows in the place of those that it had.
-    fn put(&mut self, port: OfPort, mut flows: Vec<Flow>, mut tables: BTreeSet<TableId>) {
+    fn put(&mut self, port: OfPort, mut flows: Vec<Flow>, mut places: Places) {
         match (&self.base.withheld, self.base.marker) {
             (Withheld::Hooks, _) | (_, None) => {
                 flows.clear();
-                tables.clear();
+                places = Places::default();
             }
             (Withheld::Ports(ports), _) if ports.contains(&port) => flows.clear(),
             _ => {}
         }
         let before = self.own.remove(&port).unwrap_or_default();
-        let own = Own { keys: flows.iter().map(|flow| flow.key.clone()).collect(), tables };
+        let own = Own { keys: flows.iter().map(|flow| flow.key.clone()).collect(), places };
         for key in before.keys.into_iter().filter(|key| !own.keys.contains(key)) {
             // A delivery may have moved to another port, and our flow with it.
             let flow = self.plan.flows.get(&key);
@@ -285,31 +311,39 @@ impl Planner {
             }
         }
         flows.into_iter().for_each(|flow| self.insert(flow));
-        for table in own.tables.difference(&before.tables) {
-            self.count(*table, 1);
+        let (then, now) = (&before.places, &own.places);
+        for table in now.tables.difference(&then.tables) {
+            let first = add(&mut self.tables, *table);
+            self.share(first, |marker, _| forget_all(*table, marker), Self::insert);
         }
-        for table in before.tables.difference(&own.tables) {
-            self.count(*table, -1);
+        for datapath in now.datapaths.difference(&then.datapaths) {
+            let first = add(&mut self.datapaths, *datapath);
+            self.share(first, |marker, base| base.pipeline.flows(*datapath, marker), Self::insert);
         }
-        if !own.keys.is_empty() || !own.tables.is_empty() {
+        let remove = |planner: &mut Self, flow: Flow| planner.remove(flow.key);
+        for table in then.tables.difference(&now.tables) {
+            let last = take(&mut self.tables, *table);
+            self.share(last, |marker, _| forget_all(*table, marker), remove);
+        }
+        for datapath in then.datapaths.difference(&now.datapaths) {
+            let last = take(&mut self.datapaths, *datapath);
+            self.share(last, |marker, base| base.pipeline.flows(*datapath, marker), remove);
+        }
+        if !own.keys.is_empty() || own.places != Places::default() {
             self.own.insert(port, own);
         }
     }
 
-    /// So many ports more have hooks in the table, which has flows of its own as long as there is any.
-    fn count(&mut self, table: TableId, more: isize) {
-        let ports = self.tables.entry(table).or_default();
-        let before = mem::replace(ports, ports.saturating_add_signed(more));
-        let now = *ports;
-        if now == 0 {
-            self.tables.remove(&table);
-        }
-        let Some(marker) = self.base.marker.filter(|_| table != INGRESS) else { return };
-        match (before, now) {
-            (0, 1..) => forget(table, marker).into_iter().for_each(|flow| self.insert(flow)),
-            (1.., 0) => forget(table, marker).into_iter().for_each(|flow| self.remove(flow.key)),
-            _ => {}
-        }
+    /// Does something with flows that ports share, where the first of these comes or the last one goes.
+    fn share(
+        &mut self,
+        due: bool,
+        flows: impl FnOnce(MarkerBits, &Base) -> Vec<Flow>,
+        mut what: impl FnMut(&mut Self, Flow),
+    ) {
+        let marker = self.base.marker.filter(|_| due);
+        let flows = marker.map(|marker| flows(marker, &self.base)).unwrap_or_default();
+        flows.into_iter().for_each(|flow| what(self, flow));
     }
 
     fn insert(&mut self, flow: Flow) {
@@ -324,6 +358,29 @@ impl Planner {
             self.changed.note(key);
         }
     }
+}
+
+/// One more; returns whether it is the first.
+fn add<T: Ord>(counts: &mut BTreeMap<T, usize>, of: T) -> bool {
+    let count = counts.entry(of).or_default();
+    *count += 1;
+    *count == 1
+}
+
+/// One less; returns whether it was the last.
+fn take<T: Ord>(counts: &mut BTreeMap<T, usize>, of: T) -> bool {
+    let Some(count) = counts.get_mut(&of) else { return false };
+    *count -= 1;
+    let last = *count == 0;
+    if last {
+        counts.remove(&of);
+    }
+    last
+}
+
+/// The flows that a delivery table has for all ports; no delivery is in the table in which packets start.
+fn forget_all(table: TableId, marker: MarkerBits) -> Vec<Flow> {
+    if table == INGRESS { Vec::new() } else { forget(table, marker).into() }
 }
 
 fn number(taps: &[Tap]) -> Option<OfPort> {

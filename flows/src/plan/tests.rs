@@ -7,6 +7,7 @@ use crate::{
     delivery::Deliveries,
     diff::{Changed, diff},
     model::FlowSet,
+    pipeline::Pipeline,
     tap::{Portion, Select, Tap},
 };
 
@@ -36,12 +37,7 @@ fn deliveries(flows: &[Flow]) -> Deliveries {
 }
 
 fn base() -> Base {
-    Base {
-        sinks: vec![NIC],
-        marker: Some(MarkerBits::default()),
-        withheld: Withheld::Nothing,
-        full: Arc::default(),
-    }
+    Base { sinks: vec![NIC], marker: Some(MarkerBits::default()), ..Base::default() }
 }
 
 fn planned(taps: &[Tap], deliveries: &Deliveries) -> Plan {
@@ -328,7 +324,15 @@ fn what_is_delivered_has_one_copy_of_its_form_whoever_gets_it_and_whatever_ovn_d
             (OfPort::CONTROLLER, 0, 0, true),
             (OfPort::CONTROLLER, reply, 0, true),
         ] {
-            for (copied_on_entry, reg10) in [(false, 0), (true, marker.copied_mask())] {
+            let copied = marker.copied_mask();
+            for (copied_on_entry, reg10, flag) in
+                [(false, 0, 1), (true, copied, 1), (false, 0, 0), (true, copied, 0)]
+            {
+                // Without OVN's flag that lets it loop back, nothing was turned around: it is the clone of a frame.
+                let clone =
+                    in_port == OfPort::ANY && flag == 0 && (ct_state, ct_mark) != (reply, natted);
+                let rewritten = rewritten && !clone;
+                let of_others = of_others & !1 | flag;
                 // Port 5 is no Pod's that is mirrored.
                 for receivers in [[3, 4], [4, 3], [5, 3], [3, 5]] {
                     let reg10 = reg10 | of_others;
@@ -342,6 +346,83 @@ fn what_is_delivered_has_one_copy_of_its_form_whoever_gets_it_and_whatever_ovn_d
             }
         }
     }
+}
+
+/// A flow of OVN's that marks packets.
+fn mark(table: u8, datapath: u64) -> Flow {
+    let eth_type = Field { class: 0x8000, number: 5, width: 2, experimenter: 0 };
+    let fields = vec![
+        MatchField::exact(Field::METADATA, datapath.into()),
+        MatchField::exact(eth_type, 0x0800),
+    ];
+    let set = Action::SetField(MatchField::masked(Field::IP_DSCP, 10, 0x3f));
+    let actions = vec![set, Action::resubmit(TableId(18 + table))];
+    Flow::new(key(TableId(17 + table), 100, fields), Cookie(0x1234), actions)
+}
+
+#[test]
+fn a_switch_has_the_flows_for_marked_packets_as_long_as_deliveries_in_it_are_copied() {
+    let found = deliveries(&[delivery_flow(65, 3, vec![Action::output(OfPort(2))])]);
+    let mut pipeline = Pipeline::default();
+    pipeline.insert(&mark(0, 1));
+    pipeline.insert(&mark(1, 2));
+    let base = Base { pipeline: Arc::new(pipeline), ..base() };
+    let mut planner = Planner::default();
+    let tables = |planner: &Planner| -> BTreeSet<u8> {
+        planner.plan().flows.iter().map(|flow| flow.key.table.0).collect()
+    };
+    planner.set_taps(&"pod".into(), vec![tap("pod", 2, Direction::FromPod)]);
+    planner.settle(base.clone(), &found, []);
+    assert_eq!(
+        tables(&planner),
+        [0].into(),
+        "nothing forgets a copy where none is made on delivery"
+    );
+    planner.set_taps(&"pod".into(), vec![tap("pod", 2, Direction::ToPod)]);
+    planner.settle(base.clone(), &found, []);
+    assert_eq!(tables(&planner), [0, 17, 18, 65].into(), "of its own switch only");
+    planner.set_taps(&"pod".into(), vec![]);
+    planner.settle(base, &found, []);
+    assert_eq!(tables(&planner), [0].into());
+}
+
+#[test]
+fn a_nested_container_has_flows_with_its_tag_and_one_that_forgets_it() {
+    let tag = vec![
+        Action::PushVlan(0x8100),
+        Action::SetField(MatchField::exact(Field::VLAN_VID, 0x102a)),
+        Action::output(OfPort(2)),
+        Action::PopVlan,
+    ];
+    let found = deliveries(&[
+        delivery_flow(65, 3, vec![Action::output(OfPort(2))]),
+        delivery_flow(65, 4, tag),
+    ]);
+    let plan = planned(&Direction::BOTH.map(|direction| tap("parent", 2, direction)), &found);
+    assert_eq!(plan.rejected().count(), 0);
+    let own = |purpose| {
+        let cookie = Cookie::new(purpose, OfPort(2));
+        plan.flows.iter().filter(move |flow| flow.cookie == cookie)
+    };
+    assert_eq!(own(Purpose::ToPod).count(), 1 + 3, "untagged, and with each state of the bits");
+    let states: BTreeSet<_> = own(Purpose::ToPod)
+        .filter(|flow| flow.actions().any(|action| matches!(action, Action::Clone(_))))
+        .map(|flow| {
+            let before = flow.key.matching.fields().iter().find_map(|field| match field {
+                MatchField::Typed { field: FLAGS, value, .. } => Some(*value),
+                _ => None,
+            });
+            let Some(Action::SetField(MatchField::Typed { value, .. })) = flow.actions().last()
+            else {
+                panic!("{flow} leaves the bits as they are")
+            };
+            assert_eq!(before, Some(*value), "{flow} restores another state");
+            *value
+        })
+        .collect();
+    assert_eq!(states.len(), 3);
+    let [forgets] = own(Purpose::Rewritten).collect::<Vec<_>>().try_into().expect("one flow");
+    assert_eq!(forgets.key.matching.exact(Field::reg(14)), Some(4));
 }
 
 /// Something that happens to a small bridge.
@@ -366,6 +447,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => prop::collection::btree_set((1_u32..5).prop_map(OfPort), 0..3)
             .prop_map(|ports| Withheld::Ports(ports.into())),
     ];
+    let pipeline = prop::collection::btree_map(0_u8..3, 0_u64..3, 0..3).prop_map(|marks| {
+        let mut pipeline = Pipeline::default();
+        marks.into_iter().for_each(|(table, datapath)| pipeline.insert(&mark(table, datapath)));
+        Arc::new(pipeline)
+    });
     let step = prop_oneof![
         4 => (0_u8..4, number, directions)
             .prop_map(|(name, number, directions)| Step::Taps { name, number, directions }),
@@ -374,10 +460,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ),
         1 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::Block { outport, priority }),
         2 => (0_u128..3, priority()).prop_map(|(outport, priority)| Step::NoDelivery { outport, priority }),
-        1 => (sinks, marker, withheld, prop_oneof![Just(vec![]), Just(vec![1])])
-            .prop_map(|(sinks, marker, withheld, full)| {
+        1 => (sinks, marker, withheld, prop_oneof![Just(vec![]), Just(vec![1])], pipeline)
+            .prop_map(|(sinks, marker, withheld, full, pipeline)| {
                 let full = Arc::new(full.into_iter().collect());
-                Step::Base(Base { sinks, marker, withheld, full })
+                Step::Base(Base { sinks, marker, withheld, full, pipeline })
             }),
     ];
     prop::collection::vec(step, 1..30)
@@ -403,8 +489,15 @@ proptest! {
                     all_taps.insert(name, taps);
                 }
                 Step::Delivery { outport, priority, to, rewrites } => {
-                    let vlan = rewrites.then(|| Action::Raw(Box::new([0, 17, 0, 8, 0x81, 0, 0, 0])));
-                    let actions = vlan.into_iter().chain([Action::output(OfPort(to))]).collect();
+                    let output = [Action::output(OfPort(to))];
+                    let vlan = Action::SetField(MatchField::exact(Field::VLAN_VID, 0x1000 + outport));
+                    let actions = match (rewrites, outport) {
+                        (false, _) => output.to_vec(),
+                        (true, 0) => vec![Action::PopVlan, output[0].clone()],
+                        (true, _) => {
+                            [&[Action::PushVlan(0x8100), vlan][..], &output, &[Action::PopVlan]].concat()
+                        }
+                    };
                     let mut flow = delivery_flow(65 + (outport % 2) as u8, outport, actions);
                     flow.key.priority = priority;
                     found.insert(&flow);
