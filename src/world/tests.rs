@@ -102,6 +102,7 @@ fn known_switch() -> Switch {
     let mut switch = fresh_switch();
     let ask = |switch: &mut Switch| while switch.poll_request(now()).is_some() {};
     ask(&mut switch);
+    answer(&mut switch, Tag::Others, MultipartReply::FlowMonitor(vec![]));
     answer(&mut switch, Tag::Sizes, MultipartReply::TableStats(vec![]));
     ask(&mut switch);
     answer(&mut switch, Tag::Scan, MultipartReply::FlowDesc(vec![]));
