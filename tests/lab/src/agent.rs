@@ -105,7 +105,7 @@ impl Node {
         self.start_agent(self.program(&binary()?.display().to_string()), env, args)
     }
 
-    /// Starts an agent, where `program` is the agent's binary in whatever surroundings it shall have.
+    /// Starts an agent, without those of the usual flags that are among `args`; `program` is the agent's binary in whatever surroundings it shall have.
     pub(crate) fn start_agent(
         &self,
         program: Invocation,
@@ -115,12 +115,17 @@ impl Node {
         let number = NEXT_AGENT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST_PORT + u16::try_from(number % 10_000)?;
         let log = self.log_folder().join(format!("ofmirror-{number}.log"));
+        let own = [
+            ("--ovs-rundir", self.run_folder().display().to_string()),
+            ("--metrics-addr", format!("127.0.0.1:{port}")),
+        ];
+        let given = |flag| args.iter().any(|arg| arg.starts_with(flag));
+        let own = own.into_iter().filter(|(flag, _)| !given(*flag));
         let invocation = env
             .iter()
             .fold(program, |program, (name, value)| program.env(*name, *value))
             .arg("agent")
-            .args(["--ovs-rundir", &self.run_folder().display().to_string()])
-            .args(["--metrics-addr", &format!("127.0.0.1:{port}")])
+            .args(own.flat_map(|(flag, value)| [flag.to_owned(), value]))
             .args(args.iter().copied());
         let daemon = Daemon::new("ofmirror agent", invocation, log);
         daemon.start()?;
@@ -242,6 +247,14 @@ impl Agent<'_> {
     pub fn alive(&self) -> Result {
         self.node.alive()?;
         self.daemon.alive()
+    }
+
+    /// Whether it has not ended by itself.
+    ///
+    /// # Errors
+    /// Nothing can be found out about it.
+    pub fn runs(&self) -> Result<bool> {
+        self.daemon.runs()
     }
 
     /// Holds the agent still (SIGSTOP): it hears and does nothing, until [`Self::go_on`].

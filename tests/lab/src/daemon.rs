@@ -123,6 +123,12 @@ impl Daemon {
         Ok(child.wait()?)
     }
 
+    /// Whether it was started and has not ended by itself.
+    pub(crate) fn runs(&self) -> Result<bool> {
+        let mut slot = self.child.lock().expect("no holder of this lock panics");
+        Ok(slot.as_mut().map(Child::try_wait).transpose()?.is_some_and(|ended| ended.is_none()))
+    }
+
     /// Fails when the daemon ended without being told to.
     ///
     /// # Errors
