@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-compat bench bench-scale bench-cost bench-mirror bench-mirror-userspace bench-mirror-kernel mirror-programs lab lab-shell lab-down
+.PHONY: help setup build demo test test-compat bench bench-scale bench-cost bench-faults bench-mirror bench-mirror-userspace bench-mirror-kernel mirror-programs lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -40,6 +40,9 @@ bench-cost: setup ## Measure what a packet costs, copied or not, on both datapat
 	@tests/lab/sandbox "$(TARGET)/release/lab" cost --json "$(TARGET)/cost-netdev.json"
 	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 2400 --share "$(TARGET)" \
 	tests/lab/sandbox "$(abspath $(TARGET))/release/lab" cost --datapath system --json /share/cost-system.json
+
+bench-faults: build ## Compare what 35 faults cost Pods with an agent and without, and what becomes of copies; takes 15 minutes
+	@tests/lab/sandbox "$(TARGET)/debug/lab" faults --json "$(TARGET)/faults.json" $(OPTIONS)
 
 bench-mirror: bench-mirror-userspace bench-mirror-kernel ## Compare what mirroring costs with off and with OVS's Mirror; takes 100 minutes, with OPTIONS=--quick 15
 

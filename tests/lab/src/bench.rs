@@ -6,6 +6,7 @@
 mod annotations;
 mod cost;
 mod crowd;
+mod faults;
 mod listeners;
 mod machine;
 mod observer;
@@ -20,6 +21,7 @@ use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, bail};
 pub use cost::{CostOptions, cost};
+pub use faults::{FaultOptions, faults};
 use flows::model::TableId;
 pub use machine::describe_machine;
 pub use process::Work;

@@ -62,7 +62,9 @@ mod two_nodes;
 mod wait;
 
 pub use agent::{Agent, HttpAnswer};
-pub use bench::{CostOptions, Work, bench, cost, describe_machine, overhead, scale};
+pub use bench::{
+    CostOptions, FaultOptions, Work, bench, cost, describe_machine, faults, overhead, scale,
+};
 pub use browser::Browser;
 pub use capture::{Capture, MIRROR};
 pub use cluster::{Cluster, Component, DaemonSet, Event, PodObject, Request, ServiceAccount};

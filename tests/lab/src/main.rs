@@ -36,6 +36,8 @@ enum Command {
     },
     /// Measure what a packet costs, copied or not, in processor time; within the sandbox
     Cost(lab::CostOptions),
+    /// Compare what faults cost Pods with an agent and without, and what becomes of the copies; within the sandbox
+    Faults(lab::FaultOptions),
     /// Measure what one change costs among few ports and among many; within the sandbox
     Scale {
         /// How many ports
@@ -75,6 +77,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => return Ok(lab::demo()),
         Command::Bench { plan_and_diff } => lab::bench(plan_and_diff.as_deref())?,
         Command::Cost(options) => lab::cost(&options)?,
+        Command::Faults(options) => {
+            return Ok(ExitCode::from(u8::from(!lab::faults(&options)?)));
+        }
         Command::Scale { ports, flows } => lab::scale(&ports, &flows)?,
         Command::Overhead => lab::overhead()?,
         Command::Record { file, minutes } => lab::record(&file, minutes)?,
