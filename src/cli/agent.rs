@@ -1,11 +1,12 @@
 //! `ofmirror agent`.
 
 mod removed;
+mod variables;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use metrics::Metrics;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -97,6 +98,11 @@ enum LogFormat {
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         self.start_log();
+        for name in variables::unknown(&Self::augment_args(Command::new("agent"))) {
+            tracing::warn!(
+                "no flag has the variable {name}; `ofmirror agent --help` names those that have one"
+            );
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.mirror())?;
         Ok(ExitCode::SUCCESS)
@@ -140,13 +146,23 @@ impl Options {
     }
 
     fn start_log(&self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+        // One that is not set is no mistake.
+        let wished = env::var(EnvFilter::DEFAULT_ENV).ok().filter(|wished| !wished.is_empty());
+        let (filter, mistake) = match wished.as_deref().map(EnvFilter::try_new) {
+            None => (EnvFilter::new(LOG), None),
+            Some(Ok(filter)) => (filter, None),
+            Some(Err(error)) => (EnvFilter::new(LOG), Some(error)),
+        };
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => {
                 log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
             }
             LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+        if let Some(error) = mistake {
+            let wished = wished.unwrap_or_default();
+            tracing::warn!(%error, "RUST_LOG={wished} can't be used; the log is as without it");
         }
     }
 }

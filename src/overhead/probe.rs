@@ -11,6 +11,9 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// The longest: more packets without copies tell hardly more.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// The longest interval: what is due after longer than the clock can count would end the agent.
+const RAREST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// When hooks are lifted, for how long, and which share of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probe {
@@ -40,6 +43,9 @@ pub enum ProbeError {
     /// Copies would be missing most of the time.
     #[error("the interval must be twice the pause at least")]
     Often,
+    /// It would never come.
+    #[error("the interval must be {} days at most", RAREST.as_secs() / (24 * 3600))]
+    Seldom,
     /// No share.
     #[error("a share is more than 0% and at most 100%")]
     Share,
@@ -70,6 +76,9 @@ impl FromStr for Probe {
         }
         if every / 2 < pause {
             return Err(ProbeError::Often);
+        }
+        if every > RAREST {
+            return Err(ProbeError::Seldom);
         }
         if !(share > 0.0 && share <= 1.0) {
             return Err(ProbeError::Share);
@@ -111,6 +120,8 @@ mod tests {
             ("10m/100ms", ProbeError::Short),
             ("1h/61s", ProbeError::Long),
             ("3s/2s", ProbeError::Often),
+            ("366d/2s", ProbeError::Seldom),
+            ("500000000000y/2s", ProbeError::Seldom),
             ("10m/2s/0%", ProbeError::Share),
             ("10m/2s/101%", ProbeError::Share),
         ] {
