@@ -1,5 +1,7 @@
 //! What the agent knows of the world, and what follows from it. No sockets, no clock.
 
+mod bridge;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -44,6 +46,8 @@ pub struct World {
     port_settings: u64,
     /// How often somebody has blocked the mirror port on this connection.
     blocked: u64,
+    /// Where OVSDB and the switch are said to listen.
+    endpoints: [String; 2],
     /// What the API server says, if it is asked.
     cluster: Option<Cluster>,
     rows: Rows,
@@ -70,6 +74,7 @@ impl World {
         let mut world = Self::new(settings.wish.clone(), cluster);
         world.nic.clone_from(&settings.nic);
         world.rows.leave_out(&settings.nic);
+        world.endpoints = [&settings.ovsdb, &settings.openflow].map(ToString::to_string);
         world.set_audience(Audience::unknown(settings.when));
         world
     }
@@ -89,6 +94,7 @@ impl World {
             switch: Err("connecting".to_owned()),
             port_settings: 0,
             blocked: 0,
+            endpoints: Default::default(),
             pods: Selection::default(),
             lifted: Arc::default(),
             planner: Planner::default(),
@@ -237,7 +243,9 @@ impl World {
     /// What the mirror port must adapt to.
     #[must_use]
     pub fn demand(&self) -> Demand {
-        let mtu = self.pods.mtu().unwrap_or(MTU);
+        // Without one nothing is done about the mirror port.
+        let known = self.ovsdb_known && self.mistaken().is_none();
+        let mtu = if known { self.pods.mtu().unwrap_or(MTU) } else { 0 };
         Demand {
             mtu,
             least_mtu: self.rows.least_mtu(),
@@ -295,6 +303,7 @@ impl World {
         let known = self.ovsdb_known
             && self.sink.known
             && self.cluster_known()
+            && self.mistaken().is_none()
             && switch.is_known()
             && self.audience.wanted.is_some();
         known.then(|| self.planner.plan())
@@ -310,14 +319,15 @@ impl World {
     /// What keeps the mirror from being complete and exact, other than single ports and flows.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
+        let [ovsdb_at, openflow_at] = &self.endpoints;
         let mut problems = Vec::new();
         if let ovsdb::Connection::Connecting { reason } = &self.ovsdb.connection {
             let reason =
                 reason.as_ref().map_or_else(|| "connecting".to_owned(), ToString::to_string);
-            problems.push(format!("OVSDB: {reason}"));
+            problems.push(located("OVSDB", &reason, ovsdb_at));
         }
         match &self.switch {
-            Err(reason) => problems.push(format!("OpenFlow: {reason}")),
+            Err(reason) => problems.push(located("OpenFlow", reason, openflow_at)),
             Ok(switch) => {
                 problems.extend(switch.conflicts().iter().map(ToString::to_string));
                 problems.extend(self.sink_fault(switch));
@@ -327,9 +337,11 @@ impl World {
             let outage = self.cluster.as_ref().and_then(Cluster::outage);
             problems.push(format!("Kubernetes: {}", outage.as_deref().unwrap_or("listing Pods")));
         }
-        if self.ovsdb_known {
+        let mistaken = self.mistaken();
+        if self.ovsdb_known && mistaken.is_none() {
             problems.extend(self.sink.problem.clone());
         }
+        problems.extend(mistaken.map(|mistaken| mistaken.to_string()));
         problems
     }
 
@@ -369,6 +381,14 @@ impl World {
     fn sink_fault(&self, switch: &Switch) -> Option<String> {
         let fault = self.sink.ofport.and(switch.sink_port().fault())?;
         Some(format!("{}: {fault}", self.nic))
+    }
+
+    /// Why the bridge is not the right one, if it is there.
+    fn mistaken(&self) -> Option<bridge::Mistaken> {
+        let row = self.ovsdb.snapshot.bridge(&self.wish.bridge)?;
+        let connected = self.switch.as_ref().ok().map(|switch| switch.features().datapath_id);
+        let [_, openflow] = &self.endpoints;
+        bridge::check(row, connected, openflow).err()
     }
 
     /// What harms nobody now, but should be known.
@@ -415,6 +435,15 @@ impl World {
             let taps = selected.map(|selected| taps(selected, self.sink.ofport));
             self.planner.set_taps(&name, taps.unwrap_or_default());
         }
+    }
+}
+
+/// A reason with the socket that it is about, unless it names that.
+fn located(what: &str, reason: &str, endpoint: &str) -> String {
+    if endpoint.is_empty() || reason.contains(endpoint) {
+        format!("{what}: {reason}")
+    } else {
+        format!("{what}: {reason} ({endpoint})")
     }
 }
 

@@ -201,7 +201,9 @@ fn sockets_that_stay_silent_are_told_within_their_time() {
     let status = run(&["status", "--ovs-rundir", rundir, "--metrics-addr", "none"]);
     assert_eq!((status.status, status.err.as_str()), (Some(1), ""));
     for text in [
-        "OVSDB: the server did not answer the request for its contents within 2 s\n",
+        &format!(
+            "OVSDB: the server did not answer the request for its contents within 2 s (unix:{rundir}/db.sock)\n"
+        ),
         "br-int.mgmt has not finished the OpenFlow handshake within 2 s: is it a switch?\n",
     ] {
         assert!(status.out.contains(text), "{}", status.out);

@@ -62,6 +62,8 @@ pub struct Bridge {
     pub name: String,
     /// `netdev` for the userspace datapath; empty or `system` for the kernel's.
     pub datapath_type: String,
+    /// Datapath in hex, as OpenFlow has it too, written by the switch.
+    pub datapath_id: Option<String>,
     /// `secure` or `standalone`; unset means `standalone`.
     pub fail_mode: Option<String>,
     /// OpenFlow versions such as `OpenFlow15`; empty allows all that the switch knows.
@@ -75,6 +77,7 @@ pub struct Bridge {
 row!(Bridge {
     "name" => name,
     "datapath_type" => datapath_type,
+    "datapath_id" => datapath_id,
     "fail_mode" => fail_mode,
     "protocols" => protocols,
     "ports" => ports,

@@ -57,6 +57,7 @@ fn database(numbers: &[u16]) -> ovsdb::State {
     let bridge = Bridge {
         uuid: uuid(3, 0),
         name: "br-int".to_owned(),
+        fail_mode: Some("secure".to_owned()),
         ports: numbers.iter().map(|number| uuid(2, *number)).collect(),
         ..Bridge::default()
     };
@@ -273,9 +274,33 @@ fn whose_a_port_is_does_not_depend_on_the_mirror_port() {
 #[test]
 fn the_mirror_port_must_carry_what_the_largest_pod_port_does() {
     let mut world = world(false);
+    assert_eq!(
+        world.demand().mtu,
+        0,
+        "a port that is made before would have a smaller MTU than others"
+    );
+    world.set_ovsdb(database(&[]));
     assert_eq!(world.demand().mtu, 1500);
     world.set_ovsdb(database(&[2, 3]));
     assert_eq!(world.demand().mtu, 1403, "whether it is mirrored or not");
+}
+
+#[test]
+fn nothing_is_done_on_a_bridge_that_is_not_ovns() {
+    let mut world = world(true);
+    world.set_sink(sink(Some(NIC)));
+    let mut state = database(&[2]);
+    let row = state.snapshot.bridge("br-int").cloned().unwrap();
+    world.set_ovsdb(state.clone());
+    world.set_switch(known_switch());
+    settle(&mut world);
+    assert!(world.plan().is_some());
+    state.snapshot = Snapshot::from_rows([Bridge { fail_mode: None, ..row }], [], [], []);
+    world.set_ovsdb(state);
+    settle(&mut world);
+    assert!(world.plan().is_none() && world.changes().is_none());
+    assert_eq!(world.demand().mtu, 0);
+    assert!(world.problems()[0].contains("--bridge"), "{:?}", world.problems());
 }
 
 #[test]
@@ -413,6 +438,7 @@ fn rows(ports: &[(u8, u16, u8, bool)]) -> ovsdb::State {
     let bridge = Bridge {
         uuid: uuid(3, 0),
         name: "br-int".to_owned(),
+        fail_mode: Some("secure".to_owned()),
         ports: ports.iter().map(|(name, ..)| uuid(2, *name)).collect(),
         ..Bridge::default()
     };
