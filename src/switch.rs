@@ -134,6 +134,10 @@ pub struct Switch {
     outstanding: usize,
     /// Whether all that had to be asked at first has been answered.
     known: bool,
+    /// Whether deliveries have been looked for since there was a port to which they are to be copied.
+    looked: bool,
+    /// Whether they are being looked for the first time.
+    awaits_deliveries: bool,
     full: Arc<BTreeSet<u64>>,
     /// How many flows there were at the last scan, and whether there are many more by now.
     scanned: u64,
@@ -174,6 +178,8 @@ impl Switch {
             complaints: 0,
             outstanding: 0,
             known: false,
+            looked: false,
+            awaits_deliveries: false,
             full: Arc::default(),
             scanned: 0,
             outgrown: false,
@@ -223,7 +229,7 @@ impl Switch {
     /// been told yet.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.known
+        self.known && !self.awaits_deliveries
     }
 
     /// Our flows as they are in the switch.
@@ -418,6 +424,10 @@ impl Switch {
         // tables would cost the switch a look at many flows.
         let first = missing.first().filter(|_| self.known && self.deliveries().is_empty());
         self.probe(probed.or(first.copied()));
+        if self.known && !self.looked && !missing.is_empty() {
+            self.looked = !self.deliveries().is_empty() || self.readings.is_in_background();
+        }
+        self.awaits_deliveries = !self.looked && !missing.is_empty();
     }
 
     /// Does what is due once a second: asks for the next of the ports `missing`, that nothing delivers to, and reads what no
@@ -452,7 +462,13 @@ impl Switch {
 
     /// Takes note of changes that the switch says it made for us.
     pub fn applied<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
-        self.hooks.applied(changes);
+        let (scan, found) = (&mut self.scan, &mut self.found);
+        self.hooks.applied(changes.into_iter().inspect(|change| {
+            // A foreign flow in the place of ours has gone.
+            if let Change::Install(flow) = change {
+                scan.forget_rival(found, &flow.key);
+            }
+        }));
     }
 
     /// Takes in what the session told, except of changes.

@@ -23,7 +23,7 @@ use crate::{
     selection::{self, Selected, Selection, Wish},
     settings::{MirrorWhen, PodSource, Settings},
     sink::{SinkState, keeper::Demand},
-    switch::Switch,
+    switch::{SinkFault, Switch},
     verdict::Report,
 };
 
@@ -380,6 +380,10 @@ impl World {
     /// Why the mirror port drops all copies, if the switch says so.
     fn sink_fault(&self, switch: &Switch) -> Option<String> {
         let fault = self.sink.ofport.and(switch.sink_port().fault())?;
+        // Of a device in another network namespace the switch says what was so when it was moved, which takes it down.
+        if self.sink.moved.is_some() && fault != SinkFault::NoForward {
+            return None;
+        }
         Some(format!("{}: {fault}", self.nic))
     }
 

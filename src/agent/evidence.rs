@@ -79,7 +79,11 @@ impl Agent {
             None => {}
         }
         let port = self.world.switch().map(|switch| switch.sink_port());
-        let times = port.map_or(0, |port| port.interruptions(Instant::now()));
+        let times = match self.world.sink().moved {
+            // The switch does not see how its device is.
+            Some(_) => 0,
+            None => port.map_or(0, |port| port.interruptions(Instant::now())),
+        };
         if times > 0 {
             degraded.push(format!(
                 "{nic}: it went down {times} times within the last minute, and copies of that time are lost"

@@ -108,7 +108,7 @@ impl Agent {
         let sink = self.world.sink();
         let up = sink.link.as_ref().map(|link| link.up).or(sink.moved);
         let fault = self.world.switch().ok().and_then(|switch| switch.sink_port().fault());
-        let has_carrier = fault != Some(SinkFault::NoCarrier);
+        let has_carrier = sink.moved.is_some() || fault != Some(SinkFault::NoCarrier);
         metrics.mirror_nic_up.set((has_carrier && up.unwrap_or_default()).into());
         let audience = self.world.audience();
         metrics.listeners.set(audience.listeners.map(|number| number as f64));

@@ -63,6 +63,12 @@ impl Sparing {
         Self { wish, shielded, refused: None, next: None, pause: PAUSE }
     }
 
+    /// What is wished.
+    #[must_use]
+    pub fn wish(&self) -> HostStack {
+        self.wish
+    }
+
     /// The NIC, if there is something to be done about it now, and what. `by_protocol` looks for packet sockets for one protocol
     /// on it, if that matters.
     #[must_use]

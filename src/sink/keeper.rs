@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Facts, OWNER, SinkState, Step,
     host_stack::{HostStack, Sparing},
-    leftovers, mac, mirrors, mtu, next_step, port,
+    leftovers, mac, mirrors, mtu, next_step, port, shield,
 };
 use crate::{
     nic::{self, Absence, Change, NicError},
@@ -179,7 +179,9 @@ impl Keeper {
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
         // What the demand has of listeners may be old, or not known yet; it is there to have them looked at.
-        match (&step, demand.switch, self.host_stack.due(&facts, listens_by_protocol)) {
+        let accepted = matches!(step, Step::Done(_));
+        let due = accepted.then(|| self.host_stack.due(&facts, listens_by_protocol)).flatten();
+        match (&step, demand.switch, due) {
             // Each change of links has Open vSwitch look at all ports anew, as soon as it is done with what was before. So all
             // of them come first.
             (Step::Done(_), _, Some((link, due))) => self.host_stack.settle(link, due).await?,
@@ -192,6 +194,10 @@ impl Keeper {
             }
             // Without its switch a port has no device; that is no reason to make it anew.
             (Step::Done(_) | Step::Wait(_), ..) | (Step::Remove(..), None, _) => {
+                if accepted && self.states.borrow().ofport.is_none() {
+                    // Before any copy is made.
+                    shield::raise(&settings.nic, link.as_ref(), self.host_stack.wish()).await;
+                }
                 self.publish(&facts, &step);
                 return Ok(Progress::Settled);
             }
@@ -315,8 +321,10 @@ impl Keeper {
     }
 
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
-        let host = self.host_stack.warning(facts, listens_by_protocol);
-        let exposure = self.host_stack.exposure(facts);
+        // Only a port that is accepted is to have a filter, and these look for it by installing it.
+        let accepted = matches!(step, Step::Done(_));
+        let host = accepted.then(|| self.host_stack.warning(facts, listens_by_protocol)).flatten();
+        let exposure = accepted.then(|| self.host_stack.exposure(facts)).flatten();
         self.states.send_if_modified(|state| {
             let mut new = SinkState::of(facts, step, state.ofport);
             if let Some(exposure) = &exposure {

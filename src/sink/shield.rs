@@ -29,14 +29,33 @@ pub fn shield(nic: &str, link: Option<&Link>, host_stack: HostStack) -> Shield {
     Shield::new(nic, peer, ipv4)
 }
 
-/// Keeps the filter of `nic` installed, whose state `sinks` tells; ends when the latter does.
+/// Installs the filter of a NIC that has been accepted as the mirror NIC. A failure is reported by [`keep`].
+pub async fn raise(nic: &str, link: Option<&Link>, host_stack: HostStack) {
+    let wanted = shield(nic, link, host_stack);
+    // The kernel may take as long as its processors do.
+    let _ = spawn_blocking(move || wanted.hold()).await;
+}
+
+/// Keeps the filter of `nic` installed, whose state `sinks` tells; ends when the latter does. It is installed only once the
+/// NIC is accepted as the mirror NIC, and comes off one that is refused: it would cut off whoever else uses the NIC.
 pub async fn keep(nic: String, host_stack: HostStack, mut sinks: watch::Receiver<SinkState>) {
     let (mut held, mut reported) = (None, None);
     loop {
-        let wanted = {
+        let (wanted, accepted, refused) = {
             let sink = sinks.borrow_and_update();
-            shield(&nic, sink.link.as_ref(), host_stack)
+            let accepted = sink.ofport.is_some();
+            (shield(&nic, sink.link.as_ref(), host_stack), accepted, sink.refused)
         };
+        if refused && held.take().is_some() {
+            let unwanted = wanted.clone();
+            let _ = spawn_blocking(move || unwanted.lower()).await;
+        }
+        if !accepted && held.is_none() {
+            if sinks.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
         let generation = nic::generation().ok();
         let now = generation.map(|generation| (generation, wanted.clone()));
         if now.is_none() || now != held {

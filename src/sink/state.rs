@@ -2,7 +2,7 @@
 
 use flows::model::OfPort;
 
-use super::{Facts, Problem, Step, mirrors, mtu, ofport, port};
+use super::{Facts, Step, mirrors, mtu, ofport, port};
 use crate::nic::{Absence, Link};
 
 /// What the mirror port is like.
@@ -20,6 +20,8 @@ pub struct SinkState {
     pub link: Option<Link>,
     /// Whether it is up in another network namespace, if somebody moved it there.
     pub moved: Option<bool>,
+    /// Whether the NIC, or the port of its name, must not be the mirror port: nothing of ours may be on it.
+    pub refused: bool,
     /// Whether it is an internal port of the bridge: what it gets comes out at the host and nowhere else.
     pub internal: bool,
 }
@@ -41,7 +43,7 @@ impl SinkState {
             _ => Some(format!("{nic} is not ready yet; still to do: {step}")),
         };
         // A port that turns out to be somebody else's is let go of at once, and so is one whose copies come back.
-        let refused = matches!(step, Step::Wait(Problem::Ineligible(_) | Problem::Loop(_)));
+        let refused = step.is_refusal();
         let idle = idle.map(|(_, mirror)| {
             let name = &mirror.name;
             format!("Mirror record {name:?} in OVSDB is there for {nic}, but selects nothing")
@@ -61,6 +63,7 @@ impl SinkState {
                 Absence::Moved { up } if facts.link.is_none() => Some(up),
                 _ => None,
             },
+            refused,
             internal: port(facts).is_some_and(|(_, _, interface)| interface.kind == "internal"),
         }
     }

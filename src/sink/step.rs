@@ -124,6 +124,23 @@ pub enum Problem {
     NoLink(String),
 }
 
+impl Step<'_> {
+    /// Whether the NIC, or the port of its name, is somebody else's or leads back into the bridge.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Self::Wait(problem) = self else { return false };
+        matches!(
+            problem,
+            Problem::Ineligible(_)
+                | Problem::Loop(_)
+                | Problem::Unattachable(_)
+                | Problem::OtherBridge { .. }
+                | Problem::Interface { .. }
+                | Problem::OtherName { .. }
+        )
+    }
+}
+
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

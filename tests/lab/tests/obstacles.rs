@@ -29,7 +29,7 @@ fn add_mirror(node: &Node, selects: &str) -> Result {
     Ok(())
 }
 
-/// All bits of reg10 that the agent's flows look at.
+/// All bits of reg10 that the agent's flows look at, but for bit 0, OVN's own loopback flag.
 fn bits_in_use(node: &Node) -> Result<u32> {
     let mut bits = 0;
     for hook in node.hooks()? {
@@ -39,7 +39,7 @@ fn bits_in_use(node: &Node) -> Result<u32> {
             bits |= u32::from_str_radix(mask.trim_start_matches("0x"), 16)?;
         }
     }
-    Ok(bits)
+    Ok(bits & !1)
 }
 
 #[test]
