@@ -4,6 +4,10 @@ use ipnet::IpNet;
 
 use super::link::{DefaultRoute, Link, Master};
 
+/// The devices that Open vSwitch makes for its datapaths: `ovs-system` in the kernel, `ovs-netdev` in userspace (`create_dp_netdev()`
+/// of its lib/dpif-netdev.c, `dpif_netlink_open()` of lib/dpif-netlink.c).
+const DATAPATHS: [&str; 2] = ["ovs-system", "ovs-netdev"];
+
 /// Why a link must not be attached to the bridge: it would stop serving what it serves now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unattachable {
@@ -37,6 +41,12 @@ pub enum Unattachable {
         /// The owner.
         master: Master,
     },
+    /// Open vSwitch keeps a device of its own for each datapath.
+    #[error("{link} is Open vSwitch's own device for a datapath; mirror to another NIC")]
+    OfDatapath {
+        /// Name of the link.
+        link: String,
+    },
     /// A bridge port carries Ethernet frames; this link carries something else.
     #[error("{link} carries no Ethernet frames; mirror to an Ethernet NIC")]
     NotEthernet {
@@ -54,6 +64,9 @@ pub enum Unattachable {
 /// The first reason against it.
 pub fn check_attachable(link: &Link) -> Result<(), Unattachable> {
     let name = link.name.clone();
+    if DATAPATHS.contains(&link.name.as_str()) {
+        return Err(Unattachable::OfDatapath { link: name });
+    }
     if let Some(route) = link.default_routes.first() {
         return Err(Unattachable::HasDefaultRoute { link: name, route: route.clone() });
     }
@@ -113,6 +126,14 @@ mod tests {
         );
         let master = Master { index: 3, name: None };
         assert!(refusal(&Link { master: Some(master), ..veth() }).contains("belongs to link 3"));
+    }
+
+    #[test]
+    fn a_device_of_open_vswitchs_own_is_refused() {
+        for name in ["ovs-system", "ovs-netdev"] {
+            let link = Link { name: name.to_owned(), ..veth() };
+            assert!(refusal(&link).contains(&format!("{name} is Open vSwitch's own device")));
+        }
     }
 
     #[test]

@@ -215,10 +215,8 @@ impl Planner {
             let mut rejected = Vec::new();
             for tap in self.taps.get(name).cloned().unwrap_or_default() {
                 let full = deliveries.to(port).find(|to| self.base.full.contains(&to.datapath));
-                let usable = usable_port(port, &self.base.sinks).and_then(|()| match full {
-                    Some(delivery) => Err(Reason::FloodLimit(delivery.datapath)),
-                    None => Ok(()),
-                });
+                let full = full.map(|delivery| Reason::FloodLimit(delivery.datapath));
+                let usable = usable_port(port, &self.base.sinks).and(full.map_or(Ok(()), Err));
                 let owner = names.first().filter(|owner| *owner != name);
                 let shared = owner.map(|owner| Reason::SharedOfPort(Arc::clone(owner)));
                 if let Some(reason) = usable.err().or(shared) {
