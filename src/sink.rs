@@ -42,7 +42,7 @@ pub struct Facts<'a> {
     pub must_exist: bool,
     /// MTU in bytes of the Pod port that has the largest.
     pub mtu: u32,
-    /// The smallest MTU of the other ports whose MTUs count for the bridge's internal ports (see [`mtu`]), in bytes.
+    /// The smallest MTU of the other ports whose MTUs count for the bridge's internal ports (see `sink::mtu`), in bytes.
     pub least_mtu: Option<u32>,
     /// The smallest MTU that the kernel has refused to give this very link.
     pub refused_mtu: Option<u32>,

@@ -9,7 +9,7 @@
 //! 3. **Re-read**: now and then our flows are read again, in case a report was missed.
 //!
 //! No request has the switch describe more than a few thousand flows, and none that comes back looks at all of many: see
-//! [`reading`].
+//! `reading`.
 //!
 //! Open vSwitch before 3.0 has no flow monitors on OpenFlow 1.5: there, everything watched is read again at each
 //! [`Switch::handle_tick`] instead, and our flows also when the switch says that it removed one.

@@ -2,7 +2,7 @@
 //!
 //! The two counts come at different times and one of them late: the switch adds to a flow's count when a revalidator looks
 //! at the datapath, at least every second, and to a port's count at once. So the port's count is taken over a longer time
-//! than the flows': from [`LAG`] before the first reading of the flows to after the last one. If the port took fewer packets
+//! than the flows': from `LAG` before the first reading of the flows to after the last one. If the port took fewer packets
 //! even in that time, copies were lost for certain. A loss that is smaller than what the port took in the extra time is not
 //! noticed.
 

@@ -29,7 +29,7 @@ impl Field {
     pub const IN_PORT: Self = basic(0, 4);
     /// `OXM_OF_METADATA`: OVN's logical datapath, 64 bits.
     pub const METADATA: Self = basic(2, 8);
-    /// `OXM_OF_VLAN_VID`: the VLAN tag's number, with [`Self::VLAN_PRESENT`], 13 bits in 16.
+    /// `OXM_OF_VLAN_VID`: the VLAN tag's number, with `OFPVID_PRESENT`, 13 bits in 16.
     pub const VLAN_VID: Self = basic(6, 2);
     /// `OXM_OF_IP_DSCP`: the differentiated services code point of IPv4 and IPv6, 6 bits in 8.
     pub const IP_DSCP: Self = basic(8, 1);
