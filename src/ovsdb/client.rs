@@ -13,8 +13,9 @@ use tracing::{debug, info, warn};
 use super::{
     connection,
     error::{ConnectionError, OvsdbError},
+    lock::{GRACE, Lock},
     operation::{Operation, OperationResult},
-    session::Transaction,
+    session::{LockWish, Transaction},
     snapshot::Snapshot,
 };
 use crate::endpoint::{Endpoint, reconnect_delays};
@@ -32,6 +33,8 @@ pub struct State {
     pub connection: Connection,
     /// All rows as last heard; empty until the first read.
     pub snapshot: Snapshot,
+    /// Whether the client holds the lock that it asked for, on the connection that there is now.
+    pub lock: Lock,
 }
 
 /// Whether the snapshot follows the server.
@@ -74,6 +77,24 @@ impl Client {
     /// The task connects to `endpoint` and stays connected until [`Client::shutdown`] is called or
     /// every handle is dropped.
     pub fn new(endpoint: Endpoint) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        Self::start(endpoint, None)
+    }
+
+    /// As [`Client::new`], with a lock: the client asks for it on each connection, [`State::lock`] has whether it holds it,
+    /// and the server refuses its transactions otherwise.
+    ///
+    /// A client that waits for the lock when the connection ends lets the others ask first on the next one.
+    pub fn with_lock(
+        endpoint: Endpoint,
+        lock: String,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        Self::start(endpoint, Some(lock))
+    }
+
+    fn start(
+        endpoint: Endpoint,
+        lock: Option<String>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (transactions, queue) = mpsc::channel(QUEUE);
         let (publisher, states) = watch::channel(State::default());
         let stop = CancellationToken::new();
@@ -85,7 +106,7 @@ impl Client {
         };
         let task = async move {
             // On a stop everything is dropped: the socket closes, callers get `Stopped`.
-            stop.run_until_cancelled(run(endpoint, queue, publisher)).await;
+            stop.run_until_cancelled(run(endpoint, lock, queue, publisher)).await;
         };
         (client, task)
     }
@@ -122,10 +143,12 @@ impl Client {
 
 async fn run(
     endpoint: Endpoint,
+    lock: Option<String>,
     mut transactions: mpsc::Receiver<Transaction>,
     states: watch::Sender<State>,
 ) {
     let mut delays = reconnect_delays();
+    let mut grace = Duration::ZERO;
     loop {
         let mut synced_since = None;
         let error = match refuse_during(endpoint.connect(), &mut transactions).await {
@@ -134,15 +157,22 @@ async fn run(
                 Arc::new(ConnectionError::Connect { endpoint, source })
             }
             Ok(stream) => {
-                let publish = |snapshot: Snapshot| {
+                let wish =
+                    lock.clone().map(|id| LockWish { id, at: (Instant::now() + grace).into_std() });
+                let publish = |snapshot: Option<Snapshot>, lock| {
+                    grace = if lock == Lock::Waiting { GRACE } else { Duration::ZERO };
+                    let Some(snapshot) = snapshot else {
+                        states.send_modify(|state| state.lock = lock);
+                        return;
+                    };
                     if synced_since.is_none() {
                         synced_since = Some(Instant::now());
                         info!(%endpoint, "in sync with the database");
                     }
                     report_new_faults(&states.borrow().snapshot, &snapshot);
-                    states.send_replace(State { connection: Connection::Synced, snapshot });
+                    states.send_replace(State { connection: Connection::Synced, snapshot, lock });
                 };
-                connection::run(stream, &mut transactions, publish).await
+                connection::run(stream, wish, &mut transactions, publish).await
             }
         };
         if synced_since.is_some() {
@@ -155,6 +185,7 @@ async fn run(
         }
         states.send_modify(|state| {
             state.connection = Connection::Connecting { reason: Some(error) };
+            state.lock = Lock::Unknown;
         });
         let delay = delays.next().expect("the delays never end");
         refuse_during(sleep(delay), &mut transactions).await;

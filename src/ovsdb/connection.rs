@@ -12,7 +12,8 @@ use tokio::{
 
 use super::{
     error::ConnectionError,
-    session::{Session, Transaction},
+    lock::Lock,
+    session::{LockWish, Session, Transaction},
     snapshot::Snapshot,
 };
 use crate::endpoint::Stream;
@@ -22,14 +23,16 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Serves one connection to its end, and says why it ended.
 ///
-/// `publish` is told the tables after the first read and after each change.
+/// `publish` is told the tables after the first read and after each change, and how it stands with the lock whenever that
+/// changes.
 pub(super) async fn run(
     stream: Box<dyn Stream>,
+    wish: Option<LockWish>,
     transactions: &mut mpsc::Receiver<Transaction>,
-    mut publish: impl FnMut(Snapshot),
+    mut publish: impl FnMut(Option<Snapshot>, Lock),
 ) -> Arc<ConnectionError> {
     let now = || tokio::time::Instant::now().into_std();
-    let mut session = match Session::new(now()) {
+    let mut session = match Session::new(wish, now()) {
         Ok(session) => session,
         Err(error) => return Arc::new(error),
     };
@@ -43,11 +46,12 @@ async fn drive(
     stream: Box<dyn Stream>,
     session: &mut Session,
     transactions: &mut mpsc::Receiver<Transaction>,
-    publish: &mut impl FnMut(Snapshot),
+    publish: &mut impl FnMut(Option<Snapshot>, Lock),
     now: impl Fn() -> Instant,
 ) -> ConnectionError {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut received = BytesMut::new();
+    let mut lock = Lock::Unknown;
     loop {
         received.reserve(READ_BYTES);
         let deadline = session.deadline().into();
@@ -69,8 +73,10 @@ async fn drive(
             () = sleep_until(deadline) => session.handle_timeout(now()),
         };
         // What came before an error is right all the same.
-        if let Some(snapshot) = session.take_snapshot() {
-            publish(snapshot);
+        let snapshot = session.take_snapshot();
+        if snapshot.is_some() || lock != session.lock() {
+            lock = session.lock();
+            publish(snapshot, lock);
         }
         if let Err(error) = outcome {
             return error;

@@ -61,6 +61,11 @@ pub enum Operation {
         /// How long the server may wait for that, in milliseconds; 0 asks only once.
         timeout: u64,
     },
+    /// Lets the transaction go on only if its sender holds this lock.
+    Assert {
+        /// The lock.
+        lock: String,
+    },
     /// Leaves a line in the log of the server's database.
     Comment {
         /// The line.
@@ -95,6 +100,7 @@ impl fmt::Display for Operation {
             Self::Update { table, .. } => write!(f, "update of {table}"),
             Self::Mutate { table, .. } => write!(f, "mutate of {table}"),
             Self::Wait { table, .. } => write!(f, "wait on {table}"),
+            Self::Assert { lock } => write!(f, "assertion of lock {lock}"),
             Self::Comment { .. } => f.write_str("comment"),
         }
     }
@@ -160,6 +166,9 @@ pub enum Cause {
     /// A reference to a row that does not exist, or to one that is still needed.
     #[error("referential integrity violation")]
     ReferentialIntegrityViolation,
+    /// The sender does not hold the lock that it should.
+    #[error("somebody else holds the lock")]
+    NotOwner,
     /// Anything else, in the server's word.
     #[error("{0}")]
     Other(String),
@@ -171,6 +180,7 @@ impl From<String> for Cause {
             "timed out" => Self::TimedOut,
             "constraint violation" => Self::ConstraintViolation,
             "referential integrity violation" => Self::ReferentialIntegrityViolation,
+            "not owner" => Self::NotOwner,
             _ => Self::Other(error),
         }
     }

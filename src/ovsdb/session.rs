@@ -11,16 +11,17 @@ use std::{
 };
 
 use bytes::BytesMut;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::oneshot;
 use tokio_util::codec::{Decoder as _, Encoder as _};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     DATABASE,
     error::{ConnectionError, OvsdbError},
     frame::Framer,
+    lock::Lock,
     message::{Message, Request, Response},
     operation::{self, Operation, OperationResult},
     replica::{Replica, monitor_requests},
@@ -62,6 +63,8 @@ pub(super) struct Transaction {
 enum Pending {
     Monitor,
     Echo,
+    Lock,
+    Unlock,
     Transact(Transaction),
 }
 
@@ -70,6 +73,9 @@ impl Pending {
         match self {
             Self::Monitor => ("monitor_cond", MONITOR_LIMIT),
             Self::Echo => ("echo", ECHO_LIMIT),
+            // The server answers these without a look at the database, but may be busy with what was asked before.
+            Self::Lock => ("lock", MONITOR_LIMIT),
+            Self::Unlock => ("unlock", MONITOR_LIMIT),
             Self::Transact(_) => ("transact", TRANSACT_LIMIT),
         }
     }
@@ -81,6 +87,21 @@ impl Pending {
 enum TransactParam<'a> {
     Database(&'static str),
     Operation(&'a Operation),
+}
+
+/// The result of `lock`.
+#[derive(Deserialize)]
+struct Locked {
+    locked: bool,
+}
+
+/// A lock to ask for.
+#[derive(Clone, Debug)]
+pub(super) struct LockWish {
+    /// Its name.
+    pub(super) id: String,
+    /// When to ask for it; at once if that has passed.
+    pub(super) at: Instant,
 }
 
 #[derive(Debug)]
@@ -96,11 +117,17 @@ pub(super) struct Session {
     pending: BTreeMap<u64, (Instant, Pending)>,
     /// When the last whole message came.
     last_heard: Instant,
+    /// The lock without which no transaction is to take effect.
+    lock_id: Option<String>,
+    /// When to ask for it, as long as that has not been done.
+    lock_due: Option<Instant>,
+    lock: Lock,
 }
 
 impl Session {
-    /// Begins by asking for all rows.
-    pub(super) fn new(now: Instant) -> Result<Self, ConnectionError> {
+    /// Begins by asking for the lock, if one is wished for now, and for all rows.
+    pub(super) fn new(wish: Option<LockWish>, now: Instant) -> Result<Self, ConnectionError> {
+        let (lock_id, lock_due) = wish.map(|wish| (wish.id, wish.at)).unzip();
         let mut session = Self {
             framer: Framer::default(),
             outgoing: BytesMut::new(),
@@ -110,7 +137,13 @@ impl Session {
             next_id: 0,
             pending: BTreeMap::new(),
             last_heard: now,
+            lock_id,
+            lock_due,
+            // Whoever lets others ask first counts on waiting.
+            lock: if lock_due.is_some_and(|due| due > now) { Lock::Waiting } else { Lock::Unknown },
         };
+        // First, as it is answered at once, and the rows may take long.
+        session.ask_for_lock(now)?;
         let params = (DATABASE, Value::Null, monitor_requests());
         session.send("monitor_cond", params, Pending::Monitor, now)?;
         Ok(session)
@@ -124,7 +157,7 @@ impl Session {
     ) -> Result<(), ConnectionError> {
         while let Some(text) = self.framer.decode(received)? {
             self.last_heard = now;
-            self.handle(Message::parse(&text)?)?;
+            self.handle(Message::parse(&text)?, now)?;
         }
         Ok(())
     }
@@ -149,13 +182,16 @@ impl Session {
     /// Sends a transaction, or refuses it while the first read is not complete.
     pub(super) fn transact(
         &mut self,
-        transaction: Transaction,
+        mut transaction: Transaction,
         now: Instant,
     ) -> Result<(), ConnectionError> {
         if !self.synced {
             // Whoever gave up waiting is not told.
             let _ = transaction.reply.send(Err(OvsdbError::NotConnected));
             return Ok(());
+        }
+        if let Some(lock) = self.lock_id.clone() {
+            transaction.operations.push(Operation::Assert { lock });
         }
         let operations = transaction.operations.clone();
         let operations = operations.iter().map(TransactParam::Operation);
@@ -169,10 +205,15 @@ impl Session {
         std::mem::take(&mut self.changed).then(|| self.replica.snapshot())
     }
 
+    /// Whether we hold the lock that was wished for.
+    pub(super) fn lock(&self) -> Lock {
+        self.lock
+    }
+
     /// When to call [`Session::handle_timeout`] at the latest.
     pub(super) fn deadline(&self) -> Instant {
-        let answers = self.pending.values().map(|(deadline, _)| *deadline).min();
-        match answers {
+        let answers = self.pending.values().map(|(deadline, _)| *deadline);
+        match answers.chain(self.lock_due).min() {
             Some(deadline) if !self.may_probe() => deadline,
             Some(deadline) => deadline.min(self.last_heard + IDLE),
             None => self.last_heard + IDLE,
@@ -185,6 +226,7 @@ impl Session {
             let (request, limit) = late.name_and_limit();
             return Err(ConnectionError::Unanswered { request, limit });
         }
+        self.ask_for_lock(now)?;
         if self.may_probe() && self.last_heard + IDLE <= now {
             self.send("echo", json!([]), Pending::Echo, now)?;
         }
@@ -199,6 +241,25 @@ impl Session {
                 let _ = transaction.reply.send(Err(OvsdbError::Interrupted(error.clone())));
             }
         }
+    }
+
+    /// Asks for the lock, if that is due.
+    fn ask_for_lock(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let due = self.lock_due.take_if(|due| *due <= now).and(self.lock_id.clone());
+        match due {
+            Some(id) => self.send("lock", [id], Pending::Lock, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody took the lock by force (`steal`): gets in line for it again.
+    fn lose_lock(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.lock = Lock::Waiting;
+        self.lock_due = Some(now);
+        if let Some(id) = self.lock_id.clone() {
+            self.send("unlock", [id], Pending::Unlock, now)?;
+        }
+        self.ask_for_lock(now)
     }
 
     /// One probe at a time, and none while the first read may keep the server busy.
@@ -220,12 +281,17 @@ impl Session {
         Ok(())
     }
 
-    fn handle(&mut self, message: Message<'_>) -> Result<(), ConnectionError> {
+    fn handle(&mut self, message: Message<'_>, now: Instant) -> Result<(), ConnectionError> {
         match message {
             Message::Request { method, params, id } => self.answer(&method, params, id),
             Message::Notification { method, params } => match &*method {
                 "update2" if self.synced => self.update(params),
                 "monitor_canceled" => Err(ConnectionError::MonitorCanceled),
+                "locked" if self.is_our_lock(params) => {
+                    self.lock = Lock::Held;
+                    Ok(())
+                }
+                "stolen" if self.is_our_lock(params) => self.lose_lock(now),
                 _ => {
                     debug!(%method, "ignored a notification");
                     Ok(())
@@ -233,6 +299,12 @@ impl Session {
             },
             Message::Response { id, outcome } => self.match_reply(id, outcome),
         }
+    }
+
+    /// Whether a notification is about the lock that we asked for.
+    fn is_our_lock(&self, params: Option<&RawValue>) -> bool {
+        let told = params.and_then(|params| serde_json::from_str::<[String; 1]>(params.get()).ok());
+        told.is_some_and(|[id]| Some(id) == self.lock_id)
     }
 
     fn answer(
@@ -274,6 +346,20 @@ impl Session {
         match pending {
             // Any answer is a sign of life.
             Pending::Echo => {}
+            Pending::Unlock => {}
+            Pending::Lock => match outcome {
+                Ok(reply) => {
+                    let locked: Locked = serde_json::from_str(reply.map_or("null", RawValue::get))
+                        .map_err(|error| ConnectionError::Contents { what: "lock", error })?;
+                    self.lock = if locked.locked { Lock::Held } else { Lock::Waiting };
+                }
+                Err(error) => {
+                    let error = excerpt(error);
+                    warn!(%error, "the database gives no locks: a second ofmirror on this bridge would not be noticed");
+                    self.lock_id = None;
+                    self.lock = Lock::Held;
+                }
+            },
             Pending::Monitor => {
                 let rows = outcome
                     .map_err(|error| ConnectionError::MonitorRefused(excerpt(error)))?
@@ -284,6 +370,8 @@ impl Session {
                 self.changed = true;
             }
             Pending::Transact(transaction) => {
+                let asserts =
+                    matches!(transaction.operations.last(), Some(Operation::Assert { .. }));
                 let result = match outcome {
                     Err(error) => Ok(Err(OvsdbError::Refused(excerpt(error)))),
                     Ok(reply) => reply
@@ -291,6 +379,13 @@ impl Session {
                         .and_then(|reply| operation::results(&transaction.operations, reply))
                         .map(|result| result.map_err(OvsdbError::from)),
                 };
+                let result = result.map(|result| {
+                    result.map(|mut results| {
+                        // The caller does not know of it.
+                        results.truncate(results.len() - usize::from(asserts));
+                        results
+                    })
+                });
                 match result {
                     // Whoever gave up waiting is not told.
                     Ok(result) => drop(transaction.reply.send(result)),

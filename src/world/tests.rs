@@ -64,6 +64,7 @@ fn database(numbers: &[u16]) -> ovsdb::State {
     ovsdb::State {
         connection: ovsdb::Connection::Synced,
         snapshot: Snapshot::from_rows([bridge], ports, interfaces, []),
+        ..ovsdb::State::default()
     }
 }
 
@@ -445,6 +446,7 @@ fn rows(ports: &[(u8, u16, u8, bool)]) -> ovsdb::State {
     ovsdb::State {
         connection: ovsdb::Connection::Synced,
         snapshot: Snapshot::from_rows([bridge], rows, interfaces, []),
+        ..ovsdb::State::default()
     }
 }
 

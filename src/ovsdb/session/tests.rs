@@ -10,7 +10,7 @@ struct Driven {
 impl Driven {
     fn start() -> Self {
         let now = Instant::now();
-        Self { session: Session::new(now).unwrap(), now }
+        Self { session: Session::new(None, now).unwrap(), now }
     }
 
     fn synced() -> Self {
@@ -233,4 +233,110 @@ fn transactions_wait_when_too_many_are_on_their_way() {
     driven.hear(json!({"id": sent[0]["id"], "result": [{}], "error": null})).unwrap();
     assert!(driven.session.accepts_transactions());
     assert_eq!(answers.len(), MAX_PENDING);
+}
+
+impl Driven {
+    /// With a lock that is to be asked for after `pause`; all rows have come.
+    fn with_lock(pause: Duration) -> Self {
+        let now = Instant::now();
+        let wish = LockWish { id: "ofmirror_br0".to_owned(), at: now + pause };
+        Self { session: Session::new(Some(wish), now).unwrap(), now }
+    }
+
+    fn answer(&mut self, request: &Value, result: Value) {
+        self.hear(json!({"id": request["id"], "result": result, "error": null})).unwrap();
+    }
+
+    fn notify(&mut self, method: &str, lock: &str) {
+        self.hear(json!({"id": null, "method": method, "params": [lock]})).unwrap();
+    }
+}
+
+#[test]
+fn a_lock_is_asked_for_before_the_rows_and_had_by_the_first_answer_or_by_a_later_word() {
+    let mut driven = Driven::with_lock(Duration::ZERO);
+    let [lock, monitor] = &driven.sent()[..] else { panic!("two requests") };
+    assert_eq!((&lock["method"], &lock["params"]), (&json!("lock"), &json!(["ofmirror_br0"])));
+    assert_eq!(monitor["method"], "monitor_cond");
+    assert_eq!(driven.session.lock(), Lock::Unknown);
+    driven.answer(lock, json!({"locked": false}));
+    assert_eq!(driven.session.lock(), Lock::Waiting);
+    driven.notify("locked", "of_another");
+    assert_eq!(driven.session.lock(), Lock::Waiting, "that is another lock");
+    driven.notify("locked", "ofmirror_br0");
+    assert_eq!(driven.session.lock(), Lock::Held);
+
+    let mut driven = Driven::with_lock(Duration::ZERO);
+    let lock = driven.sent().remove(0);
+    driven.answer(&lock, json!({"locked": true}));
+    assert_eq!(driven.session.lock(), Lock::Held);
+}
+
+#[test]
+fn a_lock_that_is_to_be_left_to_others_first_is_asked_for_later() {
+    let mut driven = Driven::with_lock(Duration::from_secs(2));
+    let [monitor] = &driven.sent()[..] else { panic!("one request") };
+    assert_eq!(monitor["method"], "monitor_cond");
+    assert_eq!(driven.session.lock(), Lock::Waiting);
+    driven.wait().unwrap();
+    let [lock] = &driven.sent()[..] else { panic!("one request") };
+    assert_eq!(lock["method"], "lock");
+    driven.answer(lock, json!({"locked": true}));
+    assert_eq!(driven.session.lock(), Lock::Held);
+}
+
+#[test]
+fn a_lock_that_somebody_took_by_force_is_waited_for_again() {
+    let mut driven = Driven::with_lock(Duration::ZERO);
+    let lock = driven.sent().remove(0);
+    driven.answer(&lock, json!({"locked": true}));
+    driven.notify("stolen", "ofmirror_br0");
+    assert_eq!(driven.session.lock(), Lock::Waiting);
+    let [unlock, lock] = &driven.sent()[..] else { panic!("two requests") };
+    assert_eq!([&unlock["method"], &lock["method"]], ["unlock", "lock"]);
+    driven.answer(unlock, json!({}));
+    driven.answer(lock, json!({"locked": false}));
+    driven.notify("locked", "ofmirror_br0");
+    assert_eq!(driven.session.lock(), Lock::Held);
+}
+
+#[test]
+fn a_transaction_takes_effect_only_with_the_lock_and_its_results_are_those_of_the_caller() {
+    let mut driven = Driven::with_lock(Duration::ZERO);
+    let [lock, monitor] = &driven.sent()[..] else { panic!("two requests") };
+    driven.answer(monitor, json!({}));
+    driven.answer(lock, json!({"locked": true}));
+    let mut answer = driven.transact();
+    let [transact] = &driven.sent()[..] else { panic!("one request") };
+    assert_eq!(transact["params"][2], json!({"op": "assert", "lock": "ofmirror_br0"}));
+    driven.answer(transact, json!([{}, {}]));
+    assert_eq!(answer.try_recv().unwrap().unwrap().len(), 1);
+
+    let mut answer = driven.transact();
+    let transact = driven.sent().remove(0);
+    driven.answer(&transact, json!([{}, {"error": "not owner", "details": "no"}]));
+    let refused = answer.try_recv().unwrap().unwrap_err().to_string();
+    assert!(refused.contains("assertion of lock ofmirror_br0: somebody else holds"), "{refused}");
+}
+
+#[test]
+fn a_server_that_knows_no_locks_is_no_obstacle() {
+    let mut driven = Driven::with_lock(Duration::ZERO);
+    let [lock, monitor] = &driven.sent()[..] else { panic!("two requests") };
+    driven.answer(monitor, json!({}));
+    driven.hear(json!({"id": lock["id"], "result": null, "error": "unknown method"})).unwrap();
+    assert_eq!(driven.session.lock(), Lock::Held);
+    driven.transact();
+    assert_eq!(driven.sent()[0]["params"].as_array().unwrap().len(), 2, "no assertion");
+}
+
+#[test]
+fn an_answer_that_does_not_tell_whether_the_lock_is_ours_ends_the_connection() {
+    for result in [json!(null), json!({}), json!({"locked": "yes"}), json!(7)] {
+        let mut driven = Driven::with_lock(Duration::ZERO);
+        let lock = driven.sent().remove(0);
+        let answer = json!({"id": lock["id"], "result": result, "error": null});
+        let error = driven.hear(answer).unwrap_err();
+        assert!(matches!(error, ConnectionError::Contents { what: "lock", .. }), "{error}");
+    }
 }
