@@ -1,6 +1,7 @@
 //! `ofmirror agent`.
 
 mod removed;
+mod stop;
 mod variables;
 
 use std::{env, process::ExitCode};
@@ -8,10 +9,7 @@ use std::{env, process::ExitCode};
 use anyhow::bail;
 use clap::{Args, Command, ValueEnum};
 use metrics::Metrics;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Node;
@@ -109,14 +107,7 @@ impl Options {
     }
 
     async fn mirror(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let stop = stop::Stop::listen()?.told();
         let metrics = Metrics::new();
         let (sender, health) = watch::channel(Health::default());
         let (inquirer, inquiries) = inquiry::channel();

@@ -227,6 +227,17 @@ impl Agent<'_> {
         Ok(fs::read_to_string(self.daemon.log())?)
     }
 
+    /// Runs another command of `ofmirror`, such as `status`, on the agent's node, and asks this agent. Gives what it prints.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn beside(&self, args: &[&str]) -> Result<String> {
+        let program = self.node.program(&binary()?.display().to_string());
+        let folder = self.node.run_folder();
+        let here = ["--ovs-rundir", &folder.display().to_string(), "--metrics-addr"];
+        program.args(args.iter().copied()).args(here).arg(self.address()).run()
+    }
+
     /// Where it serves its health and metrics, within the node's namespace.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -278,7 +289,15 @@ impl Agent<'_> {
     /// # Errors
     /// It ended before, or ends with anything but success.
     pub fn stop(self) -> Result {
-        let status = self.daemon.end(Signal::SIGTERM)?;
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Asks the agent to stop by this signal and waits for a good end.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub fn stop_by(self, signal: Signal) -> Result {
+        let status = self.daemon.end(signal)?;
         let log = self.daemon.log();
         ensure!(status.success(), "the agent stopped with {status}:\n{}", tail(log));
         Ok(())

@@ -87,6 +87,7 @@ pub use load::Load;
 pub use mac::Mac;
 pub use namespace::Namespace;
 pub use naming::PortName;
+pub use nix::sys::signal::Signal;
 pub use node::{KERNELS_DATAPATH, Node, datapath};
 pub use node_state::NodeState;
 pub use packet_socket::packet_socket;
