@@ -5,13 +5,15 @@
 //! ```
 //!
 //! One task owns the world. Any event only says "look again"; what is done follows from what is known then. As long as
-//! a bundle is under way nothing else is changed, since what is observed then is about to be different.
+//! a bundle is under way nothing else is changed, since what is observed then is about to be different. Nothing at all is
+//! changed as long as another agent has the bridge; see `ownership`.
 
 mod answer;
 mod cluster;
 mod evidence;
 mod farewell;
 pub mod overhead;
+mod ownership;
 mod report;
 mod traffic;
 
@@ -30,7 +32,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{cluster::Kubernetes, evidence::Evidence, traffic::Traffic};
+use self::{cluster::Kubernetes, evidence::Evidence, ownership::Ownership, traffic::Traffic};
 use crate::{
     audience::{self, Audience},
     cluster::News,
@@ -94,6 +96,7 @@ pub struct Agent {
     settings: Settings,
     manners: Manners,
     world: World,
+    ownership: Ownership,
     ovsdb: ovsdb::Client,
     openflow: Link<Tag>,
     kubernetes: Option<Kubernetes>,
@@ -143,7 +146,9 @@ impl Agent {
         inquiries: Inquiries<Live>,
     ) -> Result<Self, ClientError> {
         let kubernetes = Kubernetes::start(&settings, &metrics)?;
-        let (ovsdb, task) = ovsdb::Client::new(settings.ovsdb.clone());
+        let ownership = Ownership::new(&settings.wish.bridge, &settings.nic);
+        let lock = ownership.lock_id().to_owned();
+        let (ovsdb, task) = ovsdb::Client::with_lock(settings.ovsdb.clone(), lock);
         tokio::spawn(task);
         let (demands, demanded) = watch::channel(Demand::default());
         let (states, sink) = watch::channel(SinkState::default());
@@ -158,13 +163,19 @@ impl Agent {
             failures,
         );
         // Before there is a mirror NIC, as it names it.
-        let shield = tokio::spawn(shield::keep(settings.nic.clone(), host_stack, sink.clone()));
+        let shield = tokio::spawn(shield::keep(
+            settings.nic.clone(),
+            host_stack,
+            sink.clone(),
+            demanded.clone(),
+        ));
         let keeper = tokio::spawn(keeper.run(demanded));
         let (audiences, audience) = watch::channel(Audience::default());
         let (nic, when) = (settings.nic.clone(), settings.when);
         tokio::spawn(audience::watch::run(nic, when, sink.clone(), audiences));
         Ok(Self {
             world: World::of(&settings),
+            ownership,
             openflow: Link::new(settings.openflow.clone()),
             kubernetes,
             traffic: Traffic::new(metrics.clone()),
@@ -209,14 +220,17 @@ impl Agent {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                event = self.openflow.next() => self.handle_burst(event).await,
+                event = self.openflow.next(), if self.may_connect() => self.handle_burst(event).await,
                 Ok(()) = database.changed() => {
                     let state = database.borrow_and_update().clone();
                     if matches!(&state.connection, ovsdb::Connection::Connecting { reason: Some(_) }) {
                         self.count(Failure::Ovsdb);
                     }
+                    let lock = state.lock;
                     self.world.set_ovsdb(state);
+                    self.follow_lock(lock);
                 }
+                () = self.ownership.changed() => {}
                 news = Kubernetes::next(&mut self.kubernetes) => {
                     if !self.hear(news) {
                         self.tell();
@@ -311,15 +325,20 @@ impl Agent {
                 if self.world.switch().is_ok() {
                     warn!(%error, "lost the bridge");
                 }
-                self.world.lose_switch(error.to_string());
-                self.evidence.coverage.restart();
-                self.evidence.shortfall.restart();
-                self.overhead.disconnect(Instant::now());
-                self.repair = None;
-                self.missing = 0;
-                self.refusals.clear();
+                self.forget_switch(error.to_string());
             }
         }
+    }
+
+    /// There is no connection to the switch any more, for this reason.
+    fn forget_switch(&mut self, reason: String) {
+        self.world.lose_switch(reason);
+        self.evidence.coverage.restart();
+        self.evidence.shortfall.restart();
+        self.overhead.disconnect(Instant::now());
+        self.repair = None;
+        self.missing = 0;
+        self.refusals.clear();
     }
 
     /// Takes in news and what the API server has sent already; returns whether that may change what is mirrored.
@@ -389,13 +408,17 @@ impl Agent {
 
     /// Brings the switch a step nearer to what it should be.
     fn reconcile(&mut self) {
-        let demand = self.world.demand();
+        // Without a demand nothing is done about the mirror port.
+        let demand = match self.ownership.is_held() {
+            true => self.world.demand(),
+            false => Demand::default(),
+        };
         self.demands.send_if_modified(|before| std::mem::replace(before, demand) != demand);
         let timer = self.metrics.reconcile.start_timer();
         self.lift();
         self.world.follow();
         self.send_requests();
-        if self.repair.is_none() && self.pause.is_none() {
+        if self.ownership.is_held() && self.repair.is_none() && self.pause.is_none() {
             self.send_repair();
         }
         timer.observe_duration();

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod health;
 pub mod http;
 pub mod inquiry;
+pub mod introduction;
 pub mod journal;
 pub mod kubernetes;
 pub mod nic;

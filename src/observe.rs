@@ -25,6 +25,7 @@ use crate::{
     audience::Audience,
     cluster::{self, News},
     endpoint::Endpoint,
+    introduction::{self, Introduction},
     kubernetes::feed::Feed,
     nic::{self, Absence, Link},
     openflow::{connection::Connection, session},
@@ -52,6 +53,8 @@ pub struct Observation {
     pub flows: Vec<FlowDesc>,
     /// Where the agent was asked how it is, and what it says; none if it was not asked.
     pub agent: Option<(SocketAddr, Readiness)>,
+    /// The agent that mirrors the bridge; none if none says so in this network namespace.
+    pub owner: Option<Introduction>,
 }
 
 /// Looks once; `agent` is where the agent tells how it is, if it is to be asked. No source may stay silent for longer than `limit`.
@@ -61,12 +64,14 @@ pub async fn observe(
     limit: Duration,
 ) -> Observation {
     let mut world = World::of(&settings);
-    let (database, cluster, link, connection, agent) = tokio::join!(
+    let lock = ovsdb::lock_of_bridge(&settings.wish.bridge);
+    let (database, cluster, link, connection, agent, owner) = tokio::join!(
         read_database(&settings.ovsdb, limit),
         read_cluster(&settings.pods, limit),
         read_link(&settings.nic, limit),
         connect(&settings.openflow, limit),
         ask_agent(agent, limit),
+        introduction::ask(&lock),
     );
     world.set_ovsdb(database);
     for news in cluster {
@@ -76,7 +81,8 @@ pub async fn observe(
         Ok(None) => find_link(&settings, &world, limit).await,
         _ => Absence::Unknown,
     };
-    let mut observation = Observation { settings, world, link, absence, flows: vec![], agent };
+    let mut observation =
+        Observation { settings, world, link, absence, flows: vec![], agent, owner };
     observation.look_at_sink();
     match connection {
         Ok((features, connection)) => observation.read_switch(features, connection, limit).await,

@@ -14,6 +14,7 @@ pub(crate) use taps::cookie;
 
 use crate::{
     cluster::Cluster,
+    introduction::Introduction,
     pods::Pod,
     selection::Selected,
     settings::{PodSource, Settings},
@@ -28,6 +29,8 @@ pub struct View<'a> {
     pub settings: &'a Settings,
     /// All facts.
     pub world: &'a World,
+    /// The agent that mirrors the bridge, if that is known.
+    pub owner: Option<&'a Introduction>,
     /// What is known of the mirror port.
     pub sink: Facts<'a>,
     /// How they differ from those that it has.
@@ -47,6 +50,8 @@ pub struct Status {
     pub openflow: Bridge,
     /// None if Pods are learnt from OVSDB.
     pub kubernetes: Option<Kubernetes>,
+    /// The agent that mirrors the bridge; none if none says so in this network namespace.
+    pub owner: Option<Introduction>,
     /// The mirror NIC.
     pub nic: Nic,
     /// Whether nothing is mirrored as nobody listens on the mirror NIC.
@@ -142,6 +147,7 @@ impl Status {
         let pods: BTreeSet<Pod> = world.pods().map(Selected::pod).collect();
         let told = world.cluster().is_none_or(Cluster::is_known);
         Self {
+            owner: view.owner.cloned(),
             ovsdb: Database {
                 endpoint: view.settings.ovsdb.to_string(),
                 connected: world.ovsdb().is_synced(),

@@ -46,6 +46,7 @@ impl Agent {
         let view = View {
             settings: &self.settings,
             world,
+            owner: self.ownership.owner(),
             sink: Facts {
                 link: world.sink().link.as_ref(),
                 mtu: world.demand().mtu,

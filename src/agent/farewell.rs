@@ -1,4 +1,8 @@
 //! The end of the agent: everything of ours is taken away, within two seconds at most.
+//!
+//! Of ours is only what an agent that has the bridge finds there: flows that bear our mark, and a mirror port that does, with
+//! its bridge. An agent that never had the bridge, as another has it or as Open vSwitch was never reached, has nothing to
+//! take away, whatever names it may find.
 
 use std::{fmt::Display, future::pending, time::Duration};
 
@@ -24,6 +28,10 @@ impl Agent {
         self.shield.abort();
         if self.manners.keep_on_exit {
             info!("stopping; flows and mirror port stay as they are, as asked");
+            return;
+        }
+        if !self.ownership.is_held() {
+            info!("stopping; nothing was changed");
             return;
         }
         let start = Instant::now();

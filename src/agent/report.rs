@@ -18,7 +18,11 @@ impl Agent {
         let complete = self.is_complete();
         self.tell_restored(complete);
         self.stalled = self.is_stalled();
-        let mut problems = self.world.problems();
+        // All else is the other agent's affair.
+        let mut problems = match self.ownership.problem(&self.settings.wish.bridge) {
+            Some(problem) => vec![problem],
+            None => self.world.problems(),
+        };
         problems.extend(self.stalled.then(|| STALLED.to_owned()));
         problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
         if complete
@@ -28,8 +32,11 @@ impl Agent {
             let pods = self.world.mirrored_pods();
             info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
         }
-        let mut degraded = self.world.degraded();
-        self.judge_copies(&mut problems, &mut degraded);
+        let mut degraded = Vec::new();
+        if !self.ownership.is_others() {
+            degraded = self.world.degraded();
+            self.judge_copies(&mut problems, &mut degraded);
+        }
         let ready = complete && problems.is_empty();
         let health = Health {
             ready,
@@ -49,7 +56,8 @@ impl Agent {
 
     /// Whether the switch has all flows that it should.
     pub(super) fn is_complete(&self) -> bool {
-        self.world.plan().is_some() && self.missing == 0 && self.repair.is_none()
+        let known = self.ownership.is_held() && self.world.plan().is_some();
+        known && self.missing == 0 && self.repair.is_none()
     }
 
     /// Reports a loss of flows once it is over: the plan is complete again, and serves as many taps as before. After a wipe OVN's

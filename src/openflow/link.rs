@@ -18,16 +18,27 @@ pub struct Link<T> {
 }
 
 enum State<T> {
+    Resting,
     Connecting(JoinHandle<Result<Connection<T>, ConnectionError>>),
     Connected(Box<Connection<T>>),
 }
 
 impl<T: Copy + Send + 'static> Link<T> {
-    /// Starts to connect.
+    /// It connects as soon as somebody waits for [`Self::next`].
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        let state = State::Connecting(tokio::spawn(connect(endpoint.clone(), None)));
-        Self { endpoint, delays: Box::new(reconnect_delays()), state }
+        Self { endpoint, delays: Box::new(reconnect_delays()), state: State::Resting }
+    }
+
+    /// Ends the connection, or the attempt to make one, until somebody waits for [`Self::next`] again.
+    pub fn rest(&mut self) {
+        *self = Self::new(self.endpoint.clone());
+    }
+
+    /// Whether there is no connection, nor an attempt to make one.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        matches!(self.state, State::Resting)
     }
 
     /// What the switch says next, or why there is no connection. After an error it goes on with the next attempt, so
@@ -38,6 +49,10 @@ impl<T: Copy + Send + 'static> Link<T> {
     pub async fn next(&mut self) -> Result<Event<T>, ConnectionError> {
         let result = loop {
             match &mut self.state {
+                State::Resting => {
+                    let attempt = connect(self.endpoint.clone(), None);
+                    self.state = State::Connecting(tokio::spawn(attempt));
+                }
                 State::Connected(connection) => break connection.next().await,
                 State::Connecting(attempt) => match attempt.await {
                     Ok(Ok(connection)) => self.state = State::Connected(Box::new(connection)),
@@ -62,7 +77,7 @@ impl<T: Copy + Send + 'static> Link<T> {
     pub fn connection(&mut self) -> Option<&mut Connection<T>> {
         match &mut self.state {
             State::Connected(connection) => Some(connection),
-            State::Connecting(_) => None,
+            State::Resting | State::Connecting(_) => None,
         }
     }
 }

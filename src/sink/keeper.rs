@@ -115,10 +115,11 @@ impl Keeper {
         loop {
             let demand = *demands.borrow_and_update();
             let known = database.borrow_and_update().clone();
-            if known.is_synced() && !std::mem::replace(&mut self.cleared, true) {
-                self.clear(&known.snapshot).await;
-            }
+            // Without a demand the bridge is another agent's, and so may be what looks like leftovers.
             if known.is_synced() && demand.mtu > 0 {
+                if !std::mem::replace(&mut self.cleared, true) {
+                    self.clear(&known.snapshot).await;
+                }
                 match self.take_step(&known.snapshot, demand).await {
                     Ok(Progress::Again) => continue,
                     Ok(Progress::Settled) => {}

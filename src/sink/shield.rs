@@ -10,6 +10,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use super::{
     SinkState,
     host_stack::{HostStack, is_taken},
+    keeper::Demand,
 };
 use crate::nic::{self, Ipv4, Link, Shield};
 
@@ -36,11 +37,20 @@ pub async fn raise(nic: &str, link: Option<&Link>, host_stack: HostStack) {
     let _ = spawn_blocking(move || wanted.hold()).await;
 }
 
-/// Keeps the filter of `nic` installed, whose state `sinks` tells; ends when the latter does. It is installed only once the
-/// NIC is accepted as the mirror NIC, and comes off one that is refused: it would cut off whoever else uses the NIC.
-pub async fn keep(nic: String, host_stack: HostStack, mut sinks: watch::Receiver<SinkState>) {
+/// Keeps the filter of `nic` installed, whose state `sinks` tells, while there is a demand for a mirror port: without one, the
+/// bridge and perhaps the NIC are another agent's. It is installed only once the NIC is accepted as the mirror NIC, and comes
+/// off one that is refused: it would cut off whoever else uses the NIC. Ends when one of the channels does.
+pub async fn keep(
+    nic: String,
+    host_stack: HostStack,
+    mut sinks: watch::Receiver<SinkState>,
+    mut demands: watch::Receiver<Demand>,
+) {
     let (mut held, mut reported) = (None, None);
     loop {
+        if demands.wait_for(|demand| demand.mtu > 0).await.is_err() {
+            return;
+        }
         let (wanted, accepted, refused) = {
             let sink = sinks.borrow_and_update();
             let accepted = sink.ofport.is_some();

@@ -46,6 +46,7 @@ impl Report {
         let view = View {
             settings: seen.settings(),
             world,
+            owner: seen.owner.as_ref(),
             sink: seen.facts(),
             difference: difference.as_ref(),
             openflow: world.switch().is_ok(),

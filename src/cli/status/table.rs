@@ -43,6 +43,9 @@ fn services(report: &Report) -> Vec<[String; 3]> {
     if let Some(agent) = &report.agent {
         rows.push(row("Agent", readiness(agent), format!("http://{}/readyz", agent.address)));
     }
+    if let Some(owner) = &status.owner {
+        rows.push(row("Owner", "running", owner.to_string()));
+    }
     let nic = &status.nic;
     let state = match nic.up {
         Some(true) => "up",

@@ -1,7 +1,10 @@
 use flows::tap::Direction;
 
 use super::*;
-use crate::status::{Bridge, Database, Flows, Nic};
+use crate::{
+    introduction::Introduction,
+    status::{Bridge, Database, Flows, Nic},
+};
 
 fn tap(pod: &str, direction: Direction, bytes: u64, problem: Option<&str>) -> Tap {
     Tap {
@@ -17,7 +20,14 @@ fn tap(pod: &str, direction: Direction, bytes: u64, problem: Option<&str>) -> Ta
 }
 
 fn healthy() -> Report {
+    let owner = Introduction {
+        pid: 4711,
+        started: "2026-12-01T08:30:00Z".to_owned(),
+        nic: "mirror0".to_owned(),
+        elsewhere: false,
+    };
     let status = Status {
+        owner: Some(owner),
         ovsdb: Database { endpoint: "unix:/run/db.sock".to_owned(), connected: true },
         openflow: Bridge {
             name: "br-int".to_owned(),
@@ -62,6 +72,7 @@ fn a_healthy_node_fits_on_a_screen() {
 OVSDB     connected  unix:/run/db.sock
 OpenFlow  connected  br-int at unix:/run/br-int.mgmt, datapath 0000aa55aa550000
 Agent     ready      http://127.0.0.1:9475/readyz
+Owner     running    pid 4711, started 2026-12-01T08:30:00Z, mirrors to mirror0
 NIC       up         mirror0, port 7 of br-int, MTU 1400, put there by ofmirror, 2 listeners
 Flows     in sync    7 desired, 7 in the switch, 0 missing, 0 too many
 
@@ -85,6 +96,7 @@ fn what_is_wrong_stands_with_its_port_or_at_the_end() {
         Nic { name, ofport: None, up: None, mtu: None, made_by_ofmirror: false, listeners: None };
     status.flows = None;
     status.taps = vec![tap("db", Direction::ToPod, 0, Some("its flow is missing"))];
+    status.owner = None;
     report.agent = None;
     report.problems = vec!["OVSDB: cannot connect".to_owned()];
     report.warnings = vec!["Mirror record \"m0\" selects nothing".to_owned()];
