@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use self::{cluster::Kubernetes, evidence::Evidence, ownership::Ownership, traffic::Traffic};
 use crate::{
     audience::{self, Audience},
+    backoff,
     cluster::News,
     health::{Health, HealthLog},
     inquiry::Inquiries,
@@ -47,7 +48,7 @@ use crate::{
     },
     overhead::{Overhead, probe::Probe},
     ovsdb,
-    repair::{Refusals, Repair},
+    repair::{Fights, Refusals, Repair},
     restoration::Restoration,
     settings::Settings,
     sink::{
@@ -116,10 +117,13 @@ pub struct Agent {
     /// Changes that have been sent and not been answered yet.
     repair: Option<Repair>,
     refusals: Refusals,
+    fights: Fights,
     /// Whether the switch was told of as stalled.
     stalled: bool,
     /// Bundles sent since the last tick.
     bundles: u32,
+    /// The last pause for too many of them, if they have been too many ever since: the next one is longer.
+    breather: Option<Duration>,
     /// No new bundle before then, as the last one failed, or there were too many.
     pause: Option<Instant>,
     rescan: Option<Instant>,
@@ -191,8 +195,10 @@ impl Agent {
             restoration: Restoration::default(),
             repair: None,
             refusals: Refusals::default(),
+            fights: Fights::default(),
             stalled: false,
             bundles: 0,
+            breather: None,
             pause: None,
             rescan: None,
             overhead: Overhead::new(manners.overhead_probe, metrics.clone(), Instant::now()),
@@ -339,6 +345,7 @@ impl Agent {
         self.repair = None;
         self.missing = 0;
         self.refusals.clear();
+        self.fights.clear();
     }
 
     /// Takes in news and what the API server has sent already; returns whether that may change what is mirrored.
@@ -374,6 +381,9 @@ impl Agent {
     /// Does what is due; returns whether that may have changed what is to be done.
     fn handle_tick(&mut self, tick: u32) -> bool {
         let now = Instant::now();
+        if self.bundles < BUNDLES && self.pause.is_none() {
+            self.breather = None;
+        }
         self.bundles = 0;
         self.inquiries.beat();
         self.world.tick();
@@ -398,7 +408,9 @@ impl Agent {
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());
         let stall_changed = self.is_stalled() != self.stalled;
-        self.refusals.expire(now) || rested || lacking || stall_changed
+        let fought = self.fights.are_on();
+        let fights = self.fights.look(now) || fought;
+        self.refusals.expire(now) || rested || lacking || stall_changed || fights
     }
 
     /// Whether the switch is connected and does not answer.
@@ -439,7 +451,7 @@ impl Agent {
 
     fn send_repair(&mut self) {
         let Some(changes) = self.world.changes() else { return };
-        let repair = Repair::new(changes, &self.refusals, Instant::now());
+        let repair = Repair::new(changes, &self.refusals, &mut self.fights, Instant::now());
         self.missing = repair.missing();
         if !repair.is_empty()
             && let Some(connection) = self.openflow.connection()
@@ -448,10 +460,10 @@ impl Agent {
             self.repair = Some(repair);
             self.bundles += 1;
             if self.bundles == BUNDLES {
-                warn!(
-                    "changed flows {BUNDLES} times within a second: is somebody else changing ours? Waiting a second"
-                );
-                self.pause = Some(Instant::now() + TICK);
+                let longer = self.breather.map_or(TICK, |before| 2 * before);
+                let breather = longer.min(backoff::LONGEST);
+                self.breather = Some(breather);
+                self.pause = Some(Instant::now() + breather);
             }
         }
     }
@@ -477,6 +489,7 @@ impl Agent {
                 let done = repair.len() - places.len();
                 self.metrics.flow_changes.with_label_values(&["committed"]).inc_by(done as u64);
                 self.book_changes(repair.effective(&places));
+                self.fights.made(repair.effective(&places), now);
                 if let Some(switch) = self.world.switch_mut() {
                     switch.applied(repair.effective(&places));
                 }

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod annotation;
 pub mod audience;
+pub mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod endpoint;

@@ -11,7 +11,7 @@ use flows::{
     ofp::{FlowFlags, FlowMod},
 };
 
-use crate::openflow::session::RequestError;
+use crate::{backoff::Backoff, openflow::session::RequestError};
 
 /// How long a flow that the switch refused is left out.
 const REFUSED: Duration = Duration::from_secs(30);
@@ -26,14 +26,22 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// All of `changes` but flows that the switch refused lately.
+    /// All of `changes` but flows that the switch refused lately, and those that somebody else undoes again and again.
     #[must_use]
-    pub fn new(mut changes: Vec<Change>, refusals: &Refusals, now: Instant) -> Self {
+    pub fn new(
+        mut changes: Vec<Change>,
+        refusals: &Refusals,
+        fights: &mut Fights,
+        now: Instant,
+    ) -> Self {
         let installs = changes.iter().filter(|change| matches!(change, Change::Install(_)));
         let missing = installs.count();
-        changes.retain(|change| match change {
-            Change::Delete(..) => true,
-            Change::Install(flow) => !refusals.contains(&flow.key),
+        changes.retain(|change| {
+            let refused = match change {
+                Change::Delete(..) => false,
+                Change::Install(flow) => refusals.contains(&flow.key),
+            };
+            !refused && fights.admit(change, now)
         });
         Self { changes, missing, since: now }
     }
@@ -120,6 +128,71 @@ impl Refusals {
     /// What the switch said about each.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.flows.values().map(|(text, _)| text.as_str())
+    }
+}
+
+/// Changes that somebody else undoes again and again: they are made with growing pauses.
+#[derive(Debug, Default)]
+pub struct Fights {
+    changes: Backoff<FlowKey, Change>,
+    /// The change that a fight began over, as long as there is any fight.
+    example: Option<String>,
+}
+
+impl Fights {
+    /// The switch made these changes.
+    pub fn made<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>, now: Instant) {
+        for change in changes {
+            if self.changes.done(key(change).clone(), change.clone(), now) {
+                self.example.get_or_insert_with(|| match change {
+                    Change::Install(flow) => format!("removes or changes {flow}"),
+                    Change::Delete(key, cookie) => {
+                        format!("installs {}", Flow::new(key.clone(), *cookie, vec![]))
+                    }
+                });
+            }
+        }
+    }
+
+    /// Whether there are any; forgets those that are over.
+    pub fn look(&mut self, now: Instant) -> bool {
+        self.changes.expire(now);
+        if self.changes.fights() == 0 {
+            self.example = None;
+        }
+        self.are_on()
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn are_on(&self) -> bool {
+        self.changes.fights() > 0
+    }
+
+    /// What is wrong, if there are any. The text stays the same during a fight.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let example = self.example.as_ref()?;
+        Some(format!(
+            "our flows: somebody else {example}, and does it again and again; that is put right after growing pauses, up to a minute"
+        ))
+    }
+
+    /// A new switch has none of our flows.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn admit(&mut self, change: &Change, now: Instant) -> bool {
+        self.changes.admit(key(change), change, now)
+    }
+}
+
+/// The flow that a change is about.
+fn key(change: &Change) -> &FlowKey {
+    match change {
+        Change::Delete(key, _) => key,
+        Change::Install(flow) => &flow.key,
     }
 }
 

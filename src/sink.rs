@@ -3,6 +3,7 @@
 //! [`next_step`] looks at the whole of it each time and names one step, so whatever somebody breaks is mended from
 //! where it broke; [`keeper`] takes the steps.
 
+mod contest;
 pub mod eligible;
 pub mod host_stack;
 pub mod keeper;

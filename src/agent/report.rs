@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use flows::plan::Plan;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Agent, RESCAN, milliseconds};
 use crate::{health::Health, restoration::Sight, switch::SinkFault};
@@ -11,6 +11,9 @@ use crate::{health::Health, restoration::Sight, switch::SinkFault};
 /// What is told of a switch that is connected and does not answer.
 const STALLED: &str =
     "OpenFlow: the switch has been silent for 10 s: is it busy with something else?";
+
+/// What is told when flows had to be changed so often that the agent pauses.
+const RESTLESS: &str = "our flows: had to be changed 100 times within a second: is somebody else changing them? That is done after growing pauses, up to a minute";
 
 impl Agent {
     /// Tells metrics, health and log how things stand.
@@ -24,6 +27,8 @@ impl Agent {
             None => self.world.problems(),
         };
         problems.extend(self.stalled.then(|| STALLED.to_owned()));
+        problems.extend(self.fights.problem());
+        problems.extend(self.breather.map(|_| RESTLESS.to_owned()));
         problems.extend(self.refusals.texts().map(|text| format!("a flow is missing, as {text}")));
         if complete
             && problems.is_empty()
@@ -83,7 +88,10 @@ impl Agent {
         let flows = loss.flows;
         let [without_ms, waiting_for_ovn_ms] =
             [restored.missing, restored.waiting].map(milliseconds);
-        if restored.served {
+        if self.fights.are_on() {
+            // It is told as a fight, once.
+            debug!(flows, without_ms, "our flows are back in the middle of a fight");
+        } else if restored.served {
             warn!(
                 flows,
                 waiting_for_ovn_ms,

@@ -14,7 +14,7 @@ fn flow(port: u32) -> Flow {
 
 fn repair(desired: &[Flow], observed: &[Flow], refusals: &Refusals, now: Instant) -> Repair {
     let set = |flows: &[Flow]| flows.iter().cloned().collect();
-    Repair::new(diff(&set(desired), &set(observed)), refusals, now)
+    Repair::new(diff(&set(desired), &set(observed)), refusals, &mut Fights::default(), now)
 }
 
 fn refusal() -> RequestError {
@@ -88,4 +88,44 @@ fn what_the_switch_refused_did_not_take_effect() {
     let refused = HashSet::from([1]);
     let effective: Vec<_> = repair.effective(&refused).cloned().collect();
     assert_eq!(effective, [Change::Delete(flow(2).key, flow(2).cookie), Change::Install(flow(4))]);
+}
+
+#[test]
+fn a_change_that_somebody_undoes_again_and_again_is_left_out_for_a_while_and_the_others_are_made() {
+    let (now, mut fights) = (Instant::now(), Fights::default());
+    let set = |flows: &[Flow]| flows.iter().cloned().collect();
+    let changes = |desired: &[Flow], observed: &[Flow]| diff(&set(desired), &set(observed));
+    let none = Refusals::default();
+    // Somebody removes one and installs another that looks like ours.
+    let (ours, theirs) = ([flow(3)], [flow(2)]);
+    let mut made = 0;
+    for _ in 0..1000 {
+        let changes = changes(&ours, &theirs);
+        let repair = Repair::new(changes, &none, &mut fights, now);
+        assert_eq!(repair.missing(), 1, "whether it is put back or not");
+        made += repair.len();
+        fights.made(repair.effective(&HashSet::new()), now);
+    }
+    assert_eq!(made, 2 * 7);
+    let told = fights.problem().unwrap();
+    assert!(told.starts_with("our flows: somebody else installs cookie=0x6f666d72"), "{told}");
+    let changes = changes(&[flow(3), flow(4)], &[]);
+    let repair = Repair::new(changes, &none, &mut fights, now);
+    assert_eq!(repair.effective(&HashSet::new()).collect::<Vec<_>>(), [&Change::Install(flow(4))]);
+    assert!(fights.look(now + Duration::from_secs(9)));
+    assert!(!fights.look(now + Duration::from_secs(10)) && fights.problem().is_none());
+}
+
+#[test]
+fn what_we_install_and_take_away_ourselves_is_no_fight() {
+    let (now, mut fights, none) = (Instant::now(), Fights::default(), Refusals::default());
+    let (install, delete) = (Change::Install(flow(2)), Change::Delete(flow(2).key, flow(2).cookie));
+    for _ in 0..100 {
+        for change in [&install, &delete] {
+            let repair = Repair::new(vec![change.clone()], &none, &mut fights, now);
+            assert_eq!(repair.len(), 1);
+            fights.made(repair.effective(&HashSet::new()), now);
+        }
+    }
+    assert!(!fights.are_on());
 }

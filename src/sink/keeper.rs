@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Facts, OWNER, SinkState, Step,
+    contest::Contest,
     host_stack::{HostStack, Sparing},
     leftovers, mac, mirrors, mtu, next_step, port, shield,
 };
@@ -72,6 +73,7 @@ pub struct Keeper {
     /// Whether it has been looked for what another agent has left.
     cleared: bool,
     host_stack: Sparing,
+    contest: Contest,
 }
 
 /// Whether there is more to do now, or nothing until something changes.
@@ -92,6 +94,7 @@ impl Keeper {
         failures: IntCounter,
     ) -> Self {
         let host_stack = Sparing::new(host_stack);
+        let contest = Contest::default();
         Self {
             settings,
             replace_mirrors,
@@ -102,6 +105,7 @@ impl Keeper {
             refused_mtu: None,
             cleared: false,
             host_stack,
+            contest,
         }
     }
 
@@ -113,6 +117,7 @@ impl Keeper {
         let mut announcements = nic::watch(&self.settings.nic)?;
         let mut database = self.ovsdb.states();
         loop {
+            let contested = self.contest.is_on().then_some(PAUSE);
             let demand = *demands.borrow_and_update();
             let known = database.borrow_and_update().clone();
             // Without a demand the bridge is another agent's, and so may be what looks like leftovers.
@@ -130,7 +135,7 @@ impl Keeper {
                     }
                 }
             }
-            let pause = self.host_stack.pause();
+            let pause = self.host_stack.pause().into_iter().chain(contested).min();
             let look = if self.states.borrow().moved.is_some() { LOOK_ELSEWHERE } else { LOOK };
             tokio::select! {
                 changed = database.changed() => if changed.is_err() { return Ok(()) },
@@ -179,6 +184,10 @@ impl Keeper {
         };
         let step = next_step(&facts);
         tracing::debug!(?step, "mirror port");
+        if !self.contest.admit(&step) {
+            self.publish(&facts, &step);
+            return Ok(Progress::Settled);
+        }
         // What the demand has of listeners may be old, or not known yet; it is there to have them looked at.
         let accepted = matches!(step, Step::Done(_));
         let due = accepted.then(|| self.host_stack.due(&facts, listens_by_protocol)).flatten();
@@ -227,18 +236,24 @@ impl Keeper {
                     external_ids: BTreeMap::from([(OWNER.0.to_owned(), OWNER.1.to_owned())]),
                 };
                 self.transact(mirror_port::create_port(bridge, &port)).await?;
+                self.contest.taken(&step);
             }
             (Step::Remove(bridge, port, why), Some(_), _) => {
                 if self.is_lasting(&facts, &step).await? {
                     let nic = &self.settings.nic;
                     tracing::warn!(nic, "taking the mirror port off the bridge, as {why}");
                     self.transact(mirror_port::remove_port(bridge, port, OWNER)).await?;
+                    self.contest.taken(&step);
                 }
             }
             (Step::RequestMtu(interface, mtu), ..) => {
                 self.transact(mirror_port::request_mtu(interface, *mtu)).await?;
+                self.contest.taken(&step);
             }
-            (Step::Quiet(link, changes), ..) => self.change(link, changes).await?,
+            (Step::Quiet(link, changes), ..) => {
+                self.change(link, changes).await?;
+                self.contest.taken(&step);
+            }
         }
         Ok(Progress::Again)
     }
@@ -322,12 +337,14 @@ impl Keeper {
     }
 
     fn publish(&self, facts: &Facts<'_>, step: &Step<'_>) {
+        let fight = self.contest.problem(facts.nic);
         // Only a port that is accepted is to have a filter, and these look for it by installing it.
         let accepted = matches!(step, Step::Done(_));
         let host = accepted.then(|| self.host_stack.warning(facts, listens_by_protocol)).flatten();
         let exposure = accepted.then(|| self.host_stack.exposure(facts)).flatten();
         self.states.send_if_modified(|state| {
             let mut new = SinkState::of(facts, step, state.ofport);
+            new.problem = fight.clone().or(new.problem);
             if let Some(exposure) = &exposure {
                 (new.problem, new.ofport) = (Some(exposure.clone()), None);
             }
