@@ -93,6 +93,7 @@ fn a_mirror_nic_that_goes_is_told() -> Result {
     let node = Node::start()?;
     let ip = |line: &str| node.namespace().ip(line.split(' ')).map(drop);
     ip("link add eth9 type veth peer name eth9p")?;
+    ip("link set eth9p up")?;
     let agent = node.agent(&["--enable-mirror", "--mirror-iface=eth9"])?;
     assert_eq!(agent.metric("ofmirror_mirror_nic_up")?, 1.0);
     ip("link del eth9")?;
