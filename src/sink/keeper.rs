@@ -363,7 +363,9 @@ impl Keeper {
 
     fn complain(&self, error: &StepError) {
         self.failures.inc();
-        let problem = Some(error.to_string());
+        // Whoever undoes steps has others fail, which is no news.
+        let fight = self.contest.problem(&self.settings.nic);
+        let problem = fight.or_else(|| Some(error.to_string()));
         self.states.send_if_modified(|state| {
             let news = state.problem != problem;
             state.problem = problem;

@@ -320,7 +320,7 @@ fn doctor_names_what_is_in_the_way_and_what_to_do() {
         for text in [
             "failed   OpenFlow 1.5     the switch speaks OpenFlow 1.3, not OpenFlow 1.5",
             "-> ovs-vsctl add bridge br-int protocols OpenFlow15\n",
-            "ok       mirror NIC       peer0: the agent is still to attach it to br-int\n",
+            "failed   mirror NIC       what is copied to peer0 comes back into br-int by its port mirror0",
             "skipped  marker bits      needs OpenFlow\n",
         ] {
             assert!(doctor.out.contains(text), "{text}\n{}", doctor.out);

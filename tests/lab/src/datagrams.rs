@@ -61,8 +61,9 @@ impl Pod {
                 Ok(sent)
             });
             let receiving = scope.spawn(|| receive(&receiver));
+            let ending = Ending(&over);
             let worked = work();
-            over.store(true, Ordering::Relaxed);
+            drop(ending);
             let sent = sending.join().expect("sending does not panic");
             // Whether the way is free again is part of the question, so this is asked until it is heard.
             while !receiving.is_finished() {
@@ -74,6 +75,15 @@ impl Pod {
         worked?;
         let (sent, (received, doubled)) = (sent?, received?);
         Ok(Arrivals { sent, lost: sent - u32::try_from(received.len())?, doubled })
+    }
+}
+
+/// Has the sending end when it goes, if the work panics, too: the threads are waited for then as well.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -190,7 +190,10 @@ fn a_mirror_port_that_was_moved_into_a_pod_stays_there_and_gets_the_copies() -> 
     };
     told(&agent)?;
     assert_copies_come(&node, "e")?;
-    assert_eq!(agent.metric("ofmirror_mirror_nic_up")?, 1.0);
+    // The kernel announces nothing from there, so the agent looks every ten seconds.
+    until("the agent to see that it is up there", || {
+        Ok((agent.metric("ofmirror_mirror_nic_up")? == 1.0).then_some(()))
+    })?;
     agent.kill()?;
 
     // Who starts now sees the same, under whatever name.
