@@ -166,7 +166,7 @@ impl Agent {
             states,
             failures,
         );
-        // Before there is a mirror NIC, as it names it.
+        // It waits for a NIC that is accepted.
         let shield = tokio::spawn(shield::keep(
             settings.nic.clone(),
             host_stack,

@@ -29,14 +29,6 @@ pub struct Health {
     pub remarks: Vec<String>,
 }
 
-impl Health {
-    /// Whether everything that should be mirrored is.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.ready && self.degraded.is_empty()
-    }
-}
-
 /// What has been logged of the agent's health.
 #[derive(Debug, Default)]
 pub struct HealthLog {
