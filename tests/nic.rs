@@ -8,6 +8,7 @@
 use std::{
     env,
     process::{Command, Output},
+    thread,
     time::Duration,
 };
 
@@ -341,6 +342,25 @@ fn copies_drain_away_from_the_host_and_the_bridge_for_that_leaves_nothing_behind
         assert_eq!(anew.drain, None);
         take_from_host(&anew).await.unwrap();
         assert_eq!(link("mirror0").await.drain, drain("mirror0-drain", false));
+    });
+}
+
+#[test]
+fn a_bridge_that_is_renamed_during_a_look_is_no_device_that_wants_copies() {
+    let test = "a_bridge_that_is_renamed_during_a_look_is_no_device_that_wants_copies";
+    in_namespace(test, VETH, async || {
+        run("mount", "-t sysfs sysfs /sys");
+        take_from_host(&link("mirror0").await).await.unwrap();
+        let renaming = thread::spawn(|| {
+            for _ in 0..50 {
+                ip("link set mirror0-drain name renamed");
+                ip("link set renamed name mirror0-drain");
+            }
+        });
+        while !renaming.is_finished() {
+            assert_eq!(link("mirror0").await.outlets, Vec::<String>::new());
+        }
+        renaming.join().unwrap();
     });
 }
 

@@ -67,6 +67,7 @@ pub(super) async fn link_message(handle: &Handle, name: &str) -> Result<LinkMess
 
 async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
     let mut link = decode(link_message(handle, name).await?);
+    let owner = link.master.as_ref().map(|master| master.index);
     if let Some(master) = &mut link.master {
         let get = handle.link().get().match_index(master.index);
         let found = Box::pin(get.execute()).try_next().await;
@@ -95,7 +96,8 @@ async fn read(handle: &Handle, name: &str) -> Result<Link, NicError> {
         let sysctl = OpenOptions::new().write(true).open(disable_ipv6_path(&link.name));
         ipv6.can_disable = sysctl.is_ok();
     }
-    let outlets = outlets(handle, &link).await;
+    let drain = link.drain.as_ref().and(owner);
+    let outlets = outlets(handle, &link, drain).await;
     link.outlets.extend(outlets);
     if reach::is_unclear(&link) {
         link.reach = reach::read(handle, &link.name).await?;

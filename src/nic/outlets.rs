@@ -1,6 +1,9 @@
 //! How packets may leave a link other than by packet sockets.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures::TryStreamExt as _;
 use rtnetlink::{
@@ -21,8 +24,10 @@ pub(super) fn has_program(attributes: &[LinkXdp]) -> bool {
 }
 
 /// Devices that use `link` (a bridge but ours, a macvlan, a VLAN), and tc filters on it, in words.
-pub(super) async fn outlets(handle: &Handle, link: &Link) -> Vec<String> {
-    let mut outlets = devices(link);
+///
+/// `drain` is the kernel's number for our bridge, if the link belongs to it.
+pub(super) async fn outlets(handle: &Handle, link: &Link, drain: Option<u32>) -> Vec<String> {
+    let mut outlets = devices(link, drain);
     match has_filters(handle, link).await {
         Ok(false) => {}
         Ok(true) => outlets.push("tc filters".to_owned()),
@@ -33,24 +38,33 @@ pub(super) async fn outlets(handle: &Handle, link: &Link) -> Vec<String> {
 
 /// What is stacked on the link in this network namespace. The kernel tells it by symbolic links in sysfs; by netlink one
 /// would have to read all links of the node, each time.
-fn devices(link: &Link) -> Vec<String> {
+fn devices(link: &Link, drain: Option<u32>) -> Vec<String> {
     let folder: PathBuf = ["/sys/class/net", &link.name].iter().collect();
-    let index = fs::read_to_string(folder.join("ifindex")).ok();
-    let here = index.and_then(|index| index.trim().parse().ok()) == Some(link.index);
-    let Some(entries) = fs::read_dir(&folder).ok().filter(|_| here) else {
+    if index(&folder) != Some(link.index) {
         return vec!["perhaps devices on it (/sys shows another network namespace)".to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(&folder) else {
+        return vec!["perhaps devices on it (/sys does not list them)".to_owned()];
     };
-    // A name need not be UTF-8, and what bears such a name takes packets, too.
-    let names =
-        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    let drain = link.drain.as_ref().map(|drain| &drain.name);
-    let mut uppers: Vec<_> = names
-        .filter_map(|name| Some(name.strip_prefix("upper_")?.to_owned()))
-        .filter(|name| name != SWITCH && Some(name) != drain)
-        .map(|name| format!("the device {name} on it"))
+    let mut uppers: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            // A name need not be UTF-8, and what bears such a name takes packets, too.
+            let name = entry.file_name().to_string_lossy().strip_prefix("upper_")?.to_owned();
+            // Our bridge is known by its number, as somebody may rename it meanwhile. What has no number any more has gone, or
+            // has another name by now, under which the next look finds it.
+            let upper = index(&entry.path())?;
+            let wants = Some(upper) != drain && name != SWITCH;
+            wants.then(|| format!("the device {name} on it"))
+        })
         .collect();
     uppers.sort();
     uppers
+}
+
+/// The kernel's number for the device of this folder of sysfs, or the device that a link of sysfs leads to.
+fn index(folder: &Path) -> Option<u32> {
+    fs::read_to_string(folder.join("ifindex")).ok()?.trim().parse().ok()
 }
 
 async fn has_filters(handle: &Handle, link: &Link) -> Result<bool, NicError> {
