@@ -8,10 +8,11 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStderr, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, Error, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -63,7 +64,8 @@ struct Sniffer {
 
 impl Node {
     /// Captures what the mirrored Pods send and receive and what is on the mirror port. All their frames must be
-    /// mirrored already: the capture begins with a mark that every Pod sends and waits for on the mirror port.
+    /// mirrored already: the capture begins when the datapath does what the flows say, with a mark that every Pod sends and waits
+    /// for on the mirror port.
     ///
     /// # Errors
     /// tcpdump fails, or a mark does not reach the mirror port within a minute.
@@ -76,7 +78,12 @@ impl Node {
     /// # Errors
     /// As [`Self::capture`].
     pub fn capture_at(&self, interface: &str, mirrored: &[&str]) -> Result<Capture<'_>> {
-        let mut capture = self.watch_all(Some(interface), mirrored)?;
+        let mut capture = thread::scope(|scope| {
+            let revalidated = scope.spawn(|| self.revalidate());
+            let capture = self.watch_all(Some(interface), mirrored)?;
+            revalidated.join().expect("waiting does not panic")?;
+            Ok::<_, Error>(capture)
+        })?;
         capture.mark("begin")?;
         capture.marked = true;
         Ok(capture)
