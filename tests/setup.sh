@@ -41,13 +41,38 @@ fi
 root=()
 if [ "$(id -u)" != 0 ]; then root=(sudo); fi
 
+# The packages that are installed.
+installed() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
+
+# Debian enables services for the next boot at their installation. Those that came with the packages of this run are disabled; whoever
+# wants one enables it.
+before=$(installed)
+disable_new_services() {
+    local new files service
+    new=$(comm -13 <(echo "$before") <(installed))
+    if [ "$new" = '' ]; then return; fi
+    files=$(xargs dpkg -L <<<"$new")
+    for service in $(sed -nE 's#^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket|timer|path))$#\2#p' <<<"$files"); do
+        # It asks to be called by a package.
+        "${root[@]}" env DPKG_MAINTSCRIPT_PACKAGE=setup deb-systemd-helper disable "$service" >/dev/null
+    done
+    for service in $(sed -n 's#^/etc/init\.d/##p' <<<"$files"); do "${root[@]}" update-rc.d "$service" disable; done
+}
+
 # Debian starts services at their installation, unless this file says no. One that exists already is not ours.
 policy=/usr/sbin/policy-rc.d
+ours=
 if [ ! -e $policy ]; then
-    trap '"${root[@]}" rm -f $policy' EXIT
+    ours=$policy
     printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
     "${root[@]}" chmod 755 $policy
 fi
+# At the end, however that comes.
+clean_up() {
+    disable_new_services
+    if [ -n "$ours" ]; then "${root[@]}" rm -f $ours; fi
+}
+trap clean_up EXIT
 install() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
