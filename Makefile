@@ -19,8 +19,7 @@ demo: build ## Show what ofmirror does, on a node with OVN that comes and goes, 
 	@tests/lab/sandbox "$(TARGET)/debug/lab" demo
 
 test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included
-	cargo test
-	@tests/lab/run-tests
+	@tests/run-all
 
 test-compat: build ## Run the core tests on the Open vSwitch and OVN of Debian's next suites too
 	@tests/compat/run
