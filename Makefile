@@ -1,6 +1,6 @@
 # The commands of this project. Each installs what it needs first (see tests/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-compat bench bench-scale bench-cost bench-faults bench-mirror bench-mirror-userspace bench-mirror-kernel mirror-programs lab lab-shell lab-down
+.PHONY: help setup build lab-programs demo test test-compat bench bench-scale bench-cost bench-faults bench-mirror bench-mirror-userspace bench-mirror-kernel mirror-programs lab lab-shell lab-down
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,7 +15,12 @@ setup:
 build: setup
 	@cargo build --workspace
 
-demo: build ## Show what ofmirror does, on a node with OVN that comes and goes, in a minute
+# The demo and the lab need neither benchmarks nor tests.
+lab-programs: setup
+	@echo "compiling ofmirror and the lab, which takes minutes the first time"
+	@cargo build -p ofmirror -p lab
+
+demo: lab-programs ## Show what ofmirror does, on a node with OVN that comes and goes, in a minute
 	@tests/lab/sandbox "$(TARGET)/debug/lab" demo
 
 test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included
@@ -23,6 +28,7 @@ test: build ## Run all tests, those on a real OVN node and a real Kubernetes API
 
 test-compat: build ## Run the core tests on the Open vSwitch and OVN of Debian's next suites too
 	@tests/compat/run
+	@tests/compat/no-service-enabled
 
 bench: setup ## Measure how soon, how fast and how small; takes minutes, most of them for the release build
 	@cargo build --release -p ofmirror -p lab
@@ -40,7 +46,7 @@ bench-cost: setup ## Measure what a packet costs, copied or not, on both datapat
 	@tests/kernel/run-in-guest --backend uml --memory 1024 --seconds 2400 --share "$(TARGET)" \
 	tests/lab/sandbox "$(abspath $(TARGET))/release/lab" cost --datapath system --json /share/cost-system.json
 
-bench-faults: build ## Compare what 35 faults cost Pods with an agent and without, and what becomes of copies; takes 15 minutes
+bench-faults: lab-programs ## Compare what 35 faults cost Pods with an agent and without, and what becomes of copies; takes 15 minutes
 	@tests/lab/sandbox "$(TARGET)/debug/lab" faults --json "$(TARGET)/faults.json" $(OPTIONS)
 
 bench-mirror: bench-mirror-userspace bench-mirror-kernel ## Compare what mirroring costs with off and with OVS's Mirror; takes 100 minutes, with OPTIONS=--quick 15
@@ -58,7 +64,7 @@ bench-mirror-kernel: mirror-programs # only on the kernel's datapath, in a guest
 	env LAB_DATAPATH=system LAB_PATIENCE=5 tests/lab/sandbox "$(abspath $(TARGET))/release/bench-mirror" --out /share $(OPTIONS)
 	@echo "that is $(TARGET)/bench-mirror/kernel/report.md"
 
-lab: build ## Keep a node with OVN and five Pods up for work by hand
+lab: lab-programs ## Keep a node with OVN and five Pods up for work by hand
 	@$(LAB) up
 
 lab-shell: ## Open a shell on that node
