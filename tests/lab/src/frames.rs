@@ -132,7 +132,8 @@ impl Recording {
         assert!(!all.is_empty(), "there was nothing to copy in this recording");
         let differences = self.differences();
         if !differences.is_empty() {
-            let explained = explain(&differences).unwrap_or_else(|error| format!("{error:#}\n"));
+            let explained = explain(&differences, |bytes| self.nearest(bytes))
+                .unwrap_or_else(|error| format!("{error:#}\n"));
             let (wrong, kinds) = (differences.len(), all.len());
             panic!(
                 "{wrong} of {kinds} distinct frames have a wrong number of copies:\n{explained}"
@@ -161,6 +162,37 @@ impl Recording {
             tallies.entry(&frame.bytes).or_default().copies += 1;
         }
         tallies
+    }
+
+    /// In words, the frame that has other bytes at the fewest places, if these are few: whatever changed it on its way.
+    fn nearest(&self, bytes: &[u8]) -> Option<String> {
+        /// As many bytes as checksums, a TCP acknowledgement number and timestamps have.
+        const FEW: usize = 24;
+        let on_wires = self.pods.iter().flat_map(|(name, pod)| {
+            let sent = pod.sent.iter().map(move |frame| (format!("sent by {name}"), frame));
+            let got = pod.received.iter().map(move |frame| (format!("received by {name}"), frame));
+            sent.chain(got)
+        });
+        let copied = self.mirror.iter().map(|frame| ("copied".to_owned(), frame));
+        let places = |frame: &Frame| -> Vec<_> {
+            let pairs = frame.bytes.iter().zip(bytes).enumerate();
+            pairs.filter(|(_, (there, here))| there != here).map(|(place, _)| place).collect()
+        };
+        let near = on_wires
+            .chain(copied)
+            .filter(|(_, frame)| frame.bytes.len() == bytes.len() && frame.bytes != bytes)
+            .map(|(wire, frame)| (places(frame), wire, frame))
+            .filter(|(places, ..)| places.len() <= FEW)
+            .min_by_key(|(places, ..)| places.len())?;
+        let (places, wire, frame) = near;
+        let of = |bytes: &[u8]| {
+            places.iter().map(|place| format!("{:02x}", bytes[*place])).collect::<String>()
+        };
+        Some(format!(
+            "has {} where one that was {wire} has {}, at {places:?}",
+            of(bytes),
+            of(&frame.bytes)
+        ))
     }
 
     fn wires(&self, bytes: &[u8]) -> BTreeSet<String> {
@@ -192,8 +224,11 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Two lines for each difference: what is wrong, and the frame in tcpdump's words.
-fn explain(differences: &[Difference]) -> Result<String> {
+/// Some lines for each difference: what is wrong, the frame in tcpdump's words, and what it resembles.
+fn explain(
+    differences: &[Difference],
+    nearest: impl Fn(&[u8]) -> Option<String>,
+) -> Result<String> {
     /// More would hide the first ones.
     const MOST: usize = 40;
     let shown = &differences[..differences.len().min(MOST)];
@@ -202,6 +237,9 @@ fn explain(differences: &[Difference]) -> Result<String> {
     let mut text = String::new();
     for (difference, line) in shown.iter().zip(lines) {
         text.push_str(&format!("  {difference}\n      {line}\n"));
+        if let Some(nearest) = nearest(&difference.bytes) {
+            text.push_str(&format!("      {nearest}\n"));
+        }
     }
     if differences.len() > MOST {
         text.push_str(&format!("  ... and {} more\n", differences.len() - MOST));

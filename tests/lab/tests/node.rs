@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lab::{Node, PodSpec, Proto, Result, SWITCHES, Service};
+use lab::{Node, PodSpec, Proto, Result, SWITCHES, Service, until};
 
 #[test]
 fn pods_speak_again_after_each_daemon_was_killed() -> Result {
@@ -69,7 +69,10 @@ fn five_hundred_ports_are_delivered_to() -> Result {
     node.add_bare_ports(500)?;
     for index in [0, 250, 499] {
         let port = node.ofport(&format!("bare{index}"))?;
-        assert_eq!(node.dump_flows(&format!("out_port={port}"))?.len(), 1);
+        until("OVN to deliver to it by one flow", || {
+            let flows = node.dump_flows(&format!("out_port={port}"))?;
+            Ok((flows.len() == 1).then_some(()))
+        })?;
     }
     Ok(())
 }

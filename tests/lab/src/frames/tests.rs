@@ -119,10 +119,19 @@ fn an_empty_recording_proves_nothing() {
 #[test]
 fn a_difference_is_told_in_the_words_of_tcpdump() {
     let wires: [(&str, &str, &[u8], &[u8]); 2] = [("a", "sw1", &[1], &[]), ("b", "sw1", &[], &[1])];
-    let text = explain(&recording(&wires, &[]).differences()).unwrap();
+    let text = explain(&recording(&wires, &[]).differences(), |_| None).unwrap();
     assert!(
         text.contains("missing 1 (1 transmitted, 0 copied, received by b, sent by a)"),
         "{text}"
     );
     assert!(text.contains("10.16.0.11.12345 > 10.16.0.12.53"), "{text}");
+}
+
+#[test]
+fn a_frame_that_was_changed_on_its_way_is_told_with_what_it_was() {
+    let wires: [(&str, &str, &[u8], &[u8]); 2] = [("a", "sw1", &[1], &[]), ("b", "sw1", &[], &[2])];
+    let recording = recording(&wires, &[1]);
+    let text = explain(&recording.differences(), |bytes| recording.nearest(bytes)).unwrap();
+    assert!(text.contains("missing 1 (1 transmitted, 0 copied, received by b)"), "{text}");
+    assert!(text.contains("has 02 where one that was sent by a has 01, at [45]"), "{text}");
 }
