@@ -41,6 +41,8 @@ pub enum Source {
 pub struct PodMeta {
     /// Tells it from others that have or had its name.
     pub uid: Arc<str>,
+    /// When it was made, in seconds since 1970, by the API server's clock: nobody else can set it.
+    pub created: Option<i64>,
     /// What its annotations say.
     pub marks: Marks,
     /// The virtual machine of KubeVirt in it, by whose name Kube-OVN calls its ports.
@@ -203,6 +205,7 @@ impl PodMeta {
         });
         let kept = Self {
             uid: text(&meta.uid),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0.as_second()),
             marks: Marks::of(meta),
             virtual_machine: machine.map(|owner| owner.name.as_str().into()),
         };

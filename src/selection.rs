@@ -4,6 +4,10 @@
 //! What is said about a port, the first of these that says anything: its Pod's annotation for its network; its Pod's
 //! "false"; its namespace's annotations in the same way; `--enable-mirror`. A namespace that `--allow-namespaces` or
 //! `--deny-namespaces` excludes is left alone whatever they say.
+//!
+//! Several Pods may be meant by one port: a virtual machine's bears the machine's name, which a Pod can have too, and whoever
+//! makes a Pod can call a machine its owner. The first of them was there when the others were not, so its "true" counts whatever
+//! those say that came later. It is open whose the port is if one that is no older asks for copies and another does not.
 
 mod ports;
 mod reports;
@@ -45,7 +49,8 @@ pub struct NamespaceRule {
 pub struct Selected {
     /// The port.
     pub port: PodPort,
-    /// The Pods that it may be of: one, but for ports that leave it open; none if nobody of this node is meant.
+    /// The Pods that it may be of, the oldest first: one, but for ports that leave it open; none if nobody of this node is meant.
+    /// Of a port that is mirrored only those that are to be.
     pub owners: Vec<Pod>,
     /// What becomes of it.
     pub choice: Choice,
@@ -114,18 +119,25 @@ fn decide_by_annotation(selected: &mut Selected, wish: &Wish) {
 
 fn decide_by_cluster(selected: &mut Selected, contested: bool, wish: &Wish, cluster: &Cluster) {
     let port = &selected.port;
-    selected.owners = owners(port, cluster);
-    let wanted: BTreeSet<bool> =
-        selected.owners.iter().map(|pod| is_wanted(pod, port, wish, cluster)).collect();
-    selected.choice = match (wanted.contains(&true), wanted.contains(&false)) {
-        (false, _) => Choice::Leave,
-        (true, true) => Choice::Contested,
-        (true, false) if contested => Choice::Contested,
-        (true, false) => Choice::Mirror,
+    let owners = owners(port, cluster);
+    let (wanted, others): (Vec<_>, Vec<_>) =
+        owners.iter().cloned().partition(|pod| is_wanted(pod, port, wish, cluster));
+    let created = |pods: &[Pod]| pods.first().and_then(|pod| cluster.pods()[pod].created);
+    // To the second, so two of one age can't be told apart.
+    let was_first = || match (created(&wanted), created(&others)) {
+        (Some(wanted), Some(other)) => wanted < other,
+        _ => false,
+    };
+    (selected.choice, selected.owners) = if wanted.is_empty() {
+        (Choice::Leave, owners)
+    } else if !contested && (others.is_empty() || was_first()) {
+        (Choice::Mirror, wanted)
+    } else {
+        (Choice::Contested, owners)
     };
 }
 
-/// The Pods of this node that the port can be of.
+/// The Pods of this node that the port can be of, the oldest first.
 fn owners(port: &PodPort, cluster: &Cluster) -> Vec<Pod> {
     let claim = &port.claim;
     let mut owners = BTreeSet::new();
@@ -137,7 +149,10 @@ fn owners(port: &PodPort, cluster: &Cluster) -> Vec<Pod> {
     }
     // A Pod that was made again under the same name is another.
     let same = |pod: &Pod| claim.uid.as_ref().is_none_or(|uid| *uid == cluster.pods()[pod].uid);
-    owners.into_iter().filter(same).collect()
+    let mut owners: Vec<_> = owners.into_iter().filter(same).collect();
+    // Of whom that is not known comes first, as nobody is known to have been there before.
+    owners.sort_by_key(|pod| cluster.pods()[pod].created);
+    owners
 }
 
 fn is_wanted(pod: &Pod, port: &PodPort, wish: &Wish, cluster: &Cluster) -> bool {

@@ -49,6 +49,19 @@ pub enum Refusal {
     /// Several ports say that they are its, and OVN has not taken just one of them.
     #[error("several ports claim to be its: {0}")]
     Ambiguous(String),
+    /// Its port may as well be that of another Pod, which is not to be mirrored and is no younger.
+    #[error(
+        "port {port} may as well be that of {other}{}, not to be mirrored, and at least as old: remove what is wrong, or annotate both",
+        and_more(*.more)
+    )]
+    Unclear {
+        /// The port's name in OVS.
+        port: Arc<str>,
+        /// The oldest other Pod.
+        other: Pod,
+        /// How many more there are.
+        more: usize,
+    },
     /// Something is in the way in the switch.
     #[error("{port}: {reason}")]
     Unserved {
@@ -68,9 +81,14 @@ impl Refusal {
             Self::NotAllowed(_) => "NamespaceNotAllowed",
             Self::NoPort { .. } => "NoPort",
             Self::Ambiguous(_) => "AmbiguousPort",
+            Self::Unclear { .. } => "AmbiguousOwner",
             Self::Unserved { .. } => "Unserved",
         }
     }
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" or of {more} others") }
 }
 
 /// Ports as in "a_h (OpenFlow port 5) and net1_h (OpenFlow port 7)".

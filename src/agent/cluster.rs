@@ -72,7 +72,7 @@ impl Agent {
             for Report { pod, verdict, .. } in kubernetes.reports.values() {
                 if let Verdict::Refused(refusal) = verdict {
                     self.metrics.pods_refused.with_label_values(&[refusal.name()]).inc();
-                    if matches!(refusal, Refusal::Ambiguous(_)) {
+                    if matches!(refusal, Refusal::Ambiguous(_) | Refusal::Unclear { .. }) {
                         self.evidence.ambiguous.push(format!("{pod}: {refusal}"));
                     }
                 }

@@ -15,7 +15,7 @@ use crate::traffic::{coverage::Coverage, shortfall::Shortfall};
 pub(super) struct Evidence {
     pub(super) shortfall: Shortfall,
     pub(super) coverage: Coverage,
-    /// Pods of which several ports claim to be theirs, in words.
+    /// Pods of which it is open which port is theirs, or whose a port is, in words.
     pub(super) ambiguous: Vec<String>,
 }
 

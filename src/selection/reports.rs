@@ -11,7 +11,7 @@ use super::{Choice, Selected, Selection, Wish};
 use crate::{
     annotation::{Marks, Network},
     cluster::{Cluster, PodMeta},
-    pods::Pod,
+    pods::{Pod, PodPort},
     verdict::{Refusal, Report, Verdict},
 };
 
@@ -40,7 +40,7 @@ pub fn reports(
         let invalid = meta.marks.invalid().chain(namespace.invalid());
         let report = Report {
             pod: pod.clone(),
-            verdict: verdict(pod, &asked, ports, wish, plan, &blindness),
+            verdict: verdict(pod, &asked, ports, (wish, cluster), plan, &blindness),
             invalid: invalid.map(|(key, value)| (key.into(), value.into())).collect(),
         };
         (Arc::clone(&meta.uid), report)
@@ -58,15 +58,27 @@ fn verdict(
     pod: &Pod,
     asked: &BTreeSet<&Network>,
     ports: &[&Selected],
-    wish: &Wish,
+    (wish, cluster): (&Wish, &Cluster),
     plan: &Plan,
     blindness: &impl Fn(&Selected) -> Option<String>,
 ) -> Verdict {
     if let Some(refusal) = wish.namespaces.refusal(pod.namespace.as_deref()) {
         return if asked.is_empty() { Verdict::Left } else { Verdict::Refused(refusal) };
     }
-    let contested: Vec<_> =
-        ports.iter().filter(|selected| selected.choice == Choice::Contested).collect();
+    let is_wanted = |owner: &Pod, port: &PodPort| super::is_wanted(owner, port, wish, cluster);
+    // Whoever asks for nothing has nothing to be told.
+    let contested: Vec<_> = ports
+        .iter()
+        .filter(|selected| selected.choice == Choice::Contested && is_wanted(pod, &selected.port))
+        .collect();
+    for selected in &contested {
+        let port = &selected.port;
+        let mut others = selected.owners.iter().filter(|owner| !is_wanted(owner, port));
+        if let Some(other) = others.next() {
+            let (port, other, more) = (Arc::clone(&port.interface), other.clone(), others.count());
+            return Verdict::Refused(Refusal::Unclear { port, other, more });
+        }
+    }
     if !contested.is_empty() {
         let names: Vec<_> = contested.iter().map(|selected| &*selected.port.interface).collect();
         return Verdict::Refused(Refusal::Ambiguous(names.join(", ")));

@@ -33,10 +33,14 @@ fn cluster(
     let mut cluster = Cluster::new();
     cluster.apply(News::Pods(Event::Init));
     for (namespace, name, annotations) in pods {
+        // "launcher-db" has the virtual machine db in it, and "db@7" was made in second 7.
+        let (name, created) = name.split_once('@').unwrap_or((name, ""));
+        let machine = name.strip_prefix("launcher-").map(|rest| rest.trim_end_matches("-forged"));
         let meta = PodMeta {
             uid: format!("uid-{name}").into(),
+            created: created.parse().ok(),
             marks: marks(annotations),
-            virtual_machine: name.strip_prefix("launcher-").map(Into::into),
+            virtual_machine: machine.map(Into::into),
         };
         cluster.apply(News::Pods(Event::InitApply((Pod::new(namespace, name), meta))));
     }
@@ -215,6 +219,56 @@ fn a_virtual_machines_port_is_that_of_the_pod_it_runs_in() {
     assert_eq!(choices(port(), &wish(false), &namesake), [Choice::Contested], "whose is it?");
     let agreed = cluster_of(&[("shop", "launcher-db", &yes), ("shop", "db", &yes)]);
     assert_eq!(choices(port(), &wish(false), &agreed), [Choice::Mirror]);
+}
+
+#[test]
+fn nobody_who_came_later_stops_the_mirroring_of_a_port_by_calling_it_his() {
+    let (yes, no) = ([(MIRROR_ANNOTATION, "true")], [(MIRROR_ANNOTATION, "false")]);
+    let port = || vec![kube_ovn("db.shop", "shop", "db")];
+    for (first, later) in [
+        ("launcher-db@5", "launcher-db-forged@6"),
+        ("launcher-db@5", "db@6"),
+        ("db@5", "launcher-db@6"),
+    ] {
+        let (first_name, _) = first.split_once('@').unwrap();
+        let (later_name, _) = later.split_once('@').unwrap();
+        for (words, all) in [(&no[..], false), (&[], false), (&no, true)] {
+            let cluster = cluster(&[("shop", first, &yes), ("shop", later, words)], &[]);
+            let selection = select(port(), &wish(all), Some(&cluster));
+            let selected = selection.ports().next().unwrap();
+            assert_eq!(selected.choice, Choice::Mirror, "{first}, {later}");
+            assert_eq!(selected.pod(), Pod::new("shop", first_name));
+            let reports = reports(&selection, &wish(all), &cluster, &Plan::default(), |_| None);
+            let verdict = |name: &str| &reports[&*format!("uid-{name}")].verdict;
+            assert!(matches!(verdict(first_name), Verdict::Mirrored(_)), "{reports:?}");
+            assert_eq!(*verdict(later_name), Verdict::Left);
+        }
+        // Who came later can't have the first one's packets copied either; that is told.
+        let cluster = cluster(&[("shop", first, &no), ("shop", later, &yes)], &[]);
+        let selection = select(port(), &wish(false), Some(&cluster));
+        assert_eq!(selection.ports().next().unwrap().choice, Choice::Contested);
+        let reports = reports(&selection, &wish(false), &cluster, &Plan::default(), |_| None);
+        let unclear =
+            Refusal::Unclear { port: "db_h".into(), other: Pod::new("shop", first_name), more: 0 };
+        let verdict = |name: &str| &reports[&*format!("uid-{name}")].verdict;
+        assert_eq!(*verdict(later_name), Verdict::Refused(unclear));
+        assert_eq!(*verdict(first_name), Verdict::Left, "it asks for nothing");
+    }
+}
+
+#[test]
+fn of_two_that_came_together_or_at_an_unknown_time_nobody_was_first() {
+    let (yes, no) = ([(MIRROR_ANNOTATION, "true")], [(MIRROR_ANNOTATION, "false")]);
+    for [wanted, other] in [
+        ["launcher-db@5", "db@5"],
+        ["launcher-db@5", "db"],
+        ["launcher-db", "db@5"],
+        ["launcher-db", "db"],
+    ] {
+        let cluster = cluster(&[("shop", wanted, &yes), ("shop", other, &no)], &[]);
+        let ports = vec![kube_ovn("db.shop", "shop", "db")];
+        assert_eq!(choices(ports, &wish(false), &cluster), [Choice::Contested], "{wanted} {other}");
+    }
 }
 
 #[test]

@@ -318,7 +318,7 @@ fn listed(world: &mut World) {
     let meta = |value| PodMeta {
         uid: "u".into(),
         marks: Marks::read([(MIRROR_ANNOTATION, value)]),
-        virtual_machine: None,
+        ..PodMeta::default()
     };
     world.hear(News::Pods(watcher::Event::Init));
     for (name, value) in [("lsp2", "true"), ("lsp3", "false")] {
@@ -487,6 +487,7 @@ proptest! {
                         uid: format!("uid{number}").into(),
                         marks: Marks::read([(MIRROR_ANNOTATION, mark)]),
                         virtual_machine: machine.map(|machine| format!("pod{machine}").into()),
+                        ..PodMeta::default()
                     };
                     pods.insert(pod.clone(), meta.clone());
                     world.hear(News::Pods(watcher::Event::Apply((pod, meta))));

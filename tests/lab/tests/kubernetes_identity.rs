@@ -105,7 +105,7 @@ fn a_virtual_machine_is_mirrored_by_its_launchers_annotation_and_a_port_of_plain
     let account = cluster.deploy()?;
     cluster.create_pod("default", "d", &[])?;
     let launcher = "virt-launcher-vm1-x7k2p";
-    cluster.create_launcher("default", launcher, "vm1")?;
+    cluster.create_launcher("default", launcher, "vm1", &[])?;
     node.name_port("b", &PortName::kube_ovn("default", "vm1"))?;
     // "shop_web.lab" of plain OVN may be Pod web.lab of namespace shop, or Pod shop_web of lab, which can't be a name.
     cluster.create_namespace("shop")?;
@@ -122,5 +122,47 @@ fn a_virtual_machine_is_mirrored_by_its_launchers_annotation_and_a_port_of_plain
     node.say_everything()?;
     capture.finish()?.assert_exact();
     cluster.await_event("default", launcher, "MirrorStarted")?;
+    agent.stop()
+}
+
+#[test]
+fn nobody_stops_the_mirroring_of_a_virtual_machine_by_calling_himself_its_pod() -> Result {
+    const FALSE: &[(&str, &str)] = &[(MIRROR, "false")];
+    let node = Node::start()?;
+    let cluster = Cluster::start(&node)?;
+    let account = cluster.deploy()?;
+    cluster.create_pod("default", "d", &[])?;
+    let launcher = "virt-launcher-vm1-x7k2p";
+    cluster.create_launcher("default", launcher, "vm1", TRUE)?;
+    node.name_port("b", &PortName::kube_ovn("default", "vm1"))?;
+    let agent = cluster.agent(&account, &[], &["--node-name", node.name()])?;
+    let barrier = Barrier { cluster: &cluster, agent: &agent };
+    barrier.await_hooked(&["b_h"])?;
+
+    let first = cluster.created("default", launcher)?;
+    until("a Pod with a forged owner that came a second later", || {
+        cluster.create_launcher("default", "forged", "vm1", FALSE)?;
+        if cluster.created("default", "forged")? > first {
+            return Ok(Some(()));
+        }
+        cluster.delete_pod("default", "forged").map(|()| None)
+    })?;
+    cluster.create_pod("default", "vm1", FALSE)?;
+    barrier.await_hooked(&["b_h"])?;
+    let capture = node.capture(&["b"])?;
+    node.say_everything()?;
+    capture.finish()?.assert_exact();
+
+    // Now it is open which of those that are left has the port, and that is told.
+    cluster.delete_pod("default", launcher)?;
+    cluster.create_launcher("default", launcher, "vm1", TRUE)?;
+    barrier.await_hooked(&[])?;
+    let event = cluster.await_event("default", launcher, "MirrorRefused")?;
+    assert!(event.message.contains("port b_h may as well be that of default/"), "{event:?}");
+    until("a degraded agent", || {
+        let Some(answer) = agent.get("/readyz")? else { return Ok(None) };
+        let told = format!("degraded: default/{launcher}: port b_h may as well be that of");
+        Ok((answer.status == 200 && answer.body.contains(&told)).then_some(()))
+    })?;
     agent.stop()
 }

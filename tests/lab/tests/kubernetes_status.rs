@@ -26,7 +26,7 @@ fn names_are_those_of_kubernetes_and_an_api_server_that_is_away_is_told() -> Res
     let uid = cluster.create_pod("default", "a", &[(MIRROR, "true")])?;
     node.name_port("a", &PortName::ovn_kubernetes("default", "a", &uid))?;
     cluster.create_namespace("shop")?;
-    cluster.create_launcher("shop", LAUNCHER, "vm1")?;
+    cluster.create_launcher("shop", LAUNCHER, "vm1", &[])?;
     cluster.annotate_pod("shop", LAUNCHER, &format!("{MIRROR}=true"))?;
     node.name_port("b", &PortName::kube_ovn("shop", "vm1"))?;
     cluster.create_pod("default", "d", &[])?;

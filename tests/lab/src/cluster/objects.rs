@@ -23,8 +23,7 @@ pub struct PodObject<'a> {
 
 impl PodObject<'_> {
     fn manifest(&self) -> Value {
-        let annotations: serde_json::Map<_, _> =
-            self.annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let annotations = map(self.annotations);
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -40,6 +39,10 @@ impl PodObject<'_> {
             },
         })
     }
+}
+
+fn map(annotations: &[(&str, &str)]) -> serde_json::Map<String, Value> {
+    annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
 impl Cluster<'_> {
@@ -85,9 +88,15 @@ impl Cluster<'_> {
     ///
     /// # Errors
     /// As [`Self::create_pod`].
-    pub fn create_launcher(&self, namespace: &str, name: &str, machine: &str) -> Result<String> {
+    pub fn create_launcher(
+        &self,
+        namespace: &str,
+        name: &str,
+        machine: &str,
+        annotations: &[(&str, &str)],
+    ) -> Result<String> {
         let node = self.node.name();
-        let pod = PodObject { namespace, name, node, annotations: &[], host_network: false };
+        let pod = PodObject { namespace, name, node, annotations, host_network: false };
         let mut manifest = pod.manifest();
         manifest["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "kubevirt.io/v1",
@@ -110,6 +119,15 @@ impl Cluster<'_> {
         let uid = r#"jsonpath={.metadata.uid}{"\n"}"#;
         let uids = self.kubectl_with_input(["create", "-o", uid, "-f", "-"], &list.to_string())?;
         Ok(uids.lines().map(str::to_owned).collect())
+    }
+
+    /// When a Pod object was made, to the second, as the API server writes it.
+    ///
+    /// # Errors
+    /// There is no such Pod, or the API server fails.
+    pub fn created(&self, namespace: &str, name: &str) -> Result<String> {
+        let path = "jsonpath={.metadata.creationTimestamp}";
+        self.kubectl(["get", "pod", "-n", namespace, name, "-o", path])
     }
 
     /// Deletes a Pod object at once, as no kubelet will say that its containers ended.
@@ -136,6 +154,23 @@ impl Cluster<'_> {
     /// There is one of that name already, or the API server fails.
     pub fn create_namespace(&self, name: &str) -> Result {
         self.kubectl(["create", "namespace", name]).map(drop)
+    }
+
+    /// Makes namespaces by one command, each with these annotations.
+    ///
+    /// # Errors
+    /// There is one of these names already, or the API server fails.
+    pub fn create_namespaces(&self, names: &[String], annotations: &[(&str, &str)]) -> Result {
+        let namespace = |name: &String| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": { "name": name, "annotations": map(annotations) },
+            })
+        };
+        let items: Vec<_> = names.iter().map(namespace).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        self.kubectl_with_input(["create", "-f", "-"], &list.to_string()).map(drop)
     }
 
     /// Annotates a Namespace: `key=value`, or `key-` to take the annotation away.
