@@ -17,6 +17,15 @@ const SUFFIX: &str = ".kubernetes.io/mirror";
 const DEFAULT: &str = "ovn";
 const OTHERS: &str = ".ovn";
 
+/// How many networks the annotations of one object may name, and how many of its values that are not understood are kept: what an
+/// object of the cluster costs must not depend on whoever wrote it.
+const MAX_NETWORKS: usize = 64;
+const MAX_INVALID: usize = 4;
+/// How much is kept of such a value, in characters; `true` or `false` would have been enough.
+const MAX_VALUE: usize = 64;
+/// What an object that names more networks is told.
+const TOO_MANY: &str = "more than 64 networks: those that come later are not mirrored";
+
 /// A network that a Pod can be on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
@@ -31,7 +40,9 @@ pub enum Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     networks: BTreeMap<Network, bool>,
-    /// Keys and values that are not understood.
+    /// Whether more are named than are kept.
+    too_many: bool,
+    /// Keys and values that are not understood: the first few, and of each value the beginning.
     invalid: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -44,12 +55,34 @@ impl Marks {
                 continue;
             };
             match value {
-                "true" => drop(marks.networks.insert(network, true)),
-                "false" => drop(marks.networks.insert(network, false)),
-                _ => marks.invalid.push((key.into(), value.into())),
+                "true" => marks.note(network, true, key),
+                "false" => marks.note(network, false, key),
+                _ => marks.complain(key, value),
             }
         }
         marks
+    }
+
+    /// The cluster's network always has its place.
+    fn note(&mut self, network: Network, wanted: bool, key: &str) {
+        let others = self.networks.len() - usize::from(self.names(&Network::Cluster));
+        if network == Network::Cluster || self.names(&network) || others < MAX_NETWORKS {
+            self.networks.insert(network, wanted);
+        } else if !self.too_many {
+            self.too_many = true;
+            self.complain(key, TOO_MANY);
+        }
+    }
+
+    fn names(&self, network: &Network) -> bool {
+        self.networks.contains_key(network)
+    }
+
+    fn complain(&mut self, key: &str, value: &str) {
+        if self.invalid.len() < MAX_INVALID {
+            let value: String = value.chars().take(MAX_VALUE).collect();
+            self.invalid.push((key.into(), value.into()));
+        }
     }
 
     /// Whether nothing is said.
@@ -59,11 +92,15 @@ impl Marks {
     }
 
     /// Whether the NIC on `network` is to be mirrored; none if nothing is said of it. A "false" for the cluster's network is meant for
-    /// the whole Pod, if nothing else is said of the NIC: whoever wants no copies must not have to know of all networks.
+    /// the whole Pod, if nothing else is said of the NIC: whoever wants no copies must not have to know of all networks. Of what
+    /// could not be kept, some may be a "false" too.
     #[must_use]
     pub fn wanted(&self, network: &Network) -> Option<bool> {
         let said = |network| self.networks.get(network).copied();
-        said(network).or_else(|| said(&Network::Cluster).filter(|wanted| !wanted))
+        let may_be_refused = self.too_many && *network != Network::Cluster;
+        said(network)
+            .or_else(|| may_be_refused.then_some(false))
+            .or_else(|| said(&Network::Cluster).filter(|wanted| !wanted))
     }
 
     /// The networks whose NICs are asked for.
@@ -71,7 +108,7 @@ impl Marks {
         self.networks.iter().filter(|(_, wanted)| **wanted).map(|(network, _)| network)
     }
 
-    /// Keys and values that are not understood, and ignored.
+    /// Keys and values that are not understood, and ignored: the first few, and of each value the beginning.
     pub fn invalid(&self) -> impl Iterator<Item = (&str, &str)> {
         self.invalid.iter().map(|(key, value)| (&**key, &**value))
     }
@@ -140,6 +177,27 @@ mod tests {
         ]);
         assert_eq!(no.wanted(&attached("net1.infra")), Some(true));
         assert_eq!(no.wanted(&attached("net2.infra")), Some(false));
+    }
+
+    #[test]
+    fn what_is_kept_of_an_object_does_not_grow_with_what_was_written_to_it() {
+        let long = "ü".repeat(100_000);
+        let keys: Vec<_> =
+            (0..6000).map(|number| format!("net{number:04}.x.ovn.kubernetes.io/mirror")).collect();
+        let marks = Marks::read(keys.iter().map(|key| (key.as_str(), long.as_str())));
+        let kept: usize = marks.invalid().map(|(_, value)| value.len()).sum();
+        assert_eq!((marks.invalid().count(), kept), (4, 4 * 64 * "ü".len()));
+        assert!(marks.networks.is_empty());
+
+        let all = keys.iter().map(|key| (key.as_str(), "true"));
+        let marks = Marks::read(all.chain([(MIRROR_ANNOTATION, "true")]));
+        assert_eq!(marks.networks.len(), 65);
+        assert_eq!(marks.wanted(&Network::Cluster), Some(true));
+        assert_eq!(marks.wanted(&attached("net0063.x")), Some(true));
+        // A "false" may have been left out.
+        assert_eq!(marks.wanted(&attached("net0064.x")), Some(false));
+        let said: Vec<_> = marks.invalid().collect();
+        assert_eq!(said, [("net0064.x.ovn.kubernetes.io/mirror", TOO_MANY)]);
     }
 
     #[test]

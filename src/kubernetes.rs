@@ -3,3 +3,5 @@
 pub mod client;
 pub mod events;
 pub mod feed;
+mod follow;
+mod items;

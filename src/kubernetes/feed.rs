@@ -1,6 +1,6 @@
 //! What the API server tells: this node's Pods and all namespaces, trimmed to what mirroring needs before it is kept.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
 use futures::{
     Stream, StreamExt as _,
@@ -12,24 +12,20 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client, Config, Resource,
-    core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+    Client, Config, Resource,
+    runtime::{WatchStreamExt as _, watcher::Event},
 };
 use tokio::sync::Notify;
 use tracing::debug;
 
-use super::client::{ClientError, connect, in_a_line};
+use super::{
+    client::{ClientError, connect, in_a_line},
+    follow::follow,
+};
 use crate::{
     annotation::Marks,
     cluster::{News, PodMeta, Source},
 };
-
-/// The status of an answer to a watch whose past the API server has forgotten; everything is listed anew then.
-const GONE: u16 = 410;
 
 /// News without an end.
 pub struct Feed {
@@ -85,14 +81,12 @@ fn selector(node: &str) -> String {
 
 /// News of the Pods of `node`.
 pub fn watch_pods(client: Client, node: &str) -> impl Stream<Item = News> + Send + use<> {
-    let config = watcher::Config::default().fields(&selector(node));
-    watch::<Pod, _>(client, config, Source::Pods, PodMeta::of, News::Pods)
+    watch::<Pod, _>(client, Some(selector(node)), Source::Pods, PodMeta::of, News::Pods)
 }
 
 /// News of all namespaces.
 pub fn watch_namespaces(client: Client) -> impl Stream<Item = News> + Send + use<> {
-    let config = watcher::Config::default();
-    watch::<Namespace, _>(client, config, Source::Namespaces, marks_of, News::Namespaces)
+    watch::<Namespace, _>(client, None, Source::Namespaces, marks_of, News::Namespaces)
 }
 
 fn marks_of(namespace: &ObjectMeta) -> (Arc<str>, Marks) {
@@ -101,50 +95,25 @@ fn marks_of(namespace: &ObjectMeta) -> (Arc<str>, Marks) {
 
 fn watch<K, T>(
     client: Client,
-    config: watcher::Config,
+    fields: Option<String>,
     source: Source,
     trim: fn(&ObjectMeta) -> T,
     heard: fn(Event<T>) -> News,
 ) -> impl Stream<Item = News> + Send + use<K, T>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Send + 'static,
     T: 'static,
 {
-    let objects: Api<PartialObjectMeta<K>> = Api::all(client);
-    let begin = move || watcher(objects.clone(), config.clone()).boxed();
-    let events = unfold(begin(), move |mut events| {
-        let begin = begin.clone();
-        async move {
-            let event = events.next().await?;
-            if event.as_ref().is_err_and(is_too_late) {
-                events = begin();
-            }
-            Some((event, events))
-        }
-    });
-    // That a listing begins is told before it has been asked for, and would count as success.
-    let events = events.filter(|event| ready(!matches!(event, Ok(Event::Init))));
-    events.default_backoff().filter_map(move |event| {
+    follow::<K>(client, fields).default_backoff().filter_map(move |event| {
         ready(match event {
-            Ok(event) => Some(heard(map(event, |object| trim(&object.metadata)))),
-            Err(error) if is_gone(&error) => {
+            Ok(event) => Some(heard(map(event, |object| trim(&object)))),
+            Err(error) if error.is_expiry() => {
                 debug!(?source, %error, "listing anew");
                 None
             }
             Err(error) => Some(News::Failed(source, in_a_line(&error))),
         })
     })
-}
-
-/// Whether the API server has forgotten the past that a watch is to begin with, so that all must be listed anew.
-fn is_gone(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchError(status) if status.code == GONE) || is_too_late(error)
-}
-
-/// The same, told by refusing the watch, after which kube's watcher asks for the same again. An API server sends it as an event
-/// of the watch, but what stands between may not.
-fn is_too_late(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE)
 }
 
 fn map<K, T>(event: Event<K>, f: impl FnOnce(K) -> T) -> Event<T> {

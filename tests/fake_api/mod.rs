@@ -79,6 +79,25 @@ impl Answer {
         Self { status: code, parts: vec![body], end: End::Well }
     }
 
+    /// What is said by an API server whose cache has `version` when a later one is asked for.
+    pub(crate) fn too_large(asked: u64, version: u64) -> Self {
+        let message = format!("Too large resource version: {asked}, current: {version}");
+        let mut body = status(504, "Timeout", &message);
+        body["details"] = json!({
+            "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+            "retryAfterSeconds": 1,
+        });
+        Self { status: 504, parts: vec![body.to_string().into_bytes()], end: End::Well }
+    }
+
+    /// The same without the last bytes, and with a good end.
+    pub(crate) fn cut_short(mut self) -> Self {
+        for part in &mut self.parts {
+            part.truncate(part.len() - 10);
+        }
+        self
+    }
+
     /// Events, and a good end.
     pub(crate) fn watch(events: impl IntoIterator<Item = Vec<u8>>) -> Self {
         Self { status: 200, parts: events.into_iter().collect(), end: End::Well }
@@ -160,16 +179,18 @@ impl Fake {
     pub(crate) fn questions(&self) -> Vec<String> {
         let words = |(path, _): &(String, String)| {
             let value = |key: &str| path.split(['?', '&']).find_map(|part| part.strip_prefix(key));
-            match value("watch=") {
-                Some(_) => format!("watch from {}", value("resourceVersion=").unwrap_or("?")),
-                None => "list".to_owned(),
+            let version = value("resourceVersion=").unwrap_or("?");
+            match (value("watch="), value("resourceVersionMatch=")) {
+                (Some(_), _) => format!("watch from {version}"),
+                (None, Some("NotOlderThan")) => format!("list no older than {version}"),
+                (None, _) => format!("list the latest, not {version}"),
             }
         };
         self.asked().iter().map(words).collect()
     }
 
     /// Path and query, and the kinds of answers accepted.
-    pub(crate) fn first_request(&self) -> (String, String) {
-        self.asked()[0].clone()
+    pub(crate) fn request(&self, number: usize) -> (String, String) {
+        self.asked()[number].clone()
     }
 }

@@ -87,18 +87,30 @@ impl Cluster<'_> {
     /// # Errors
     /// The log is not what it should be.
     pub fn requests(&self, namespace: &str, account: &str) -> Result<Vec<Request>> {
+        Ok(self.entries(namespace, account)?.into_iter().map(Request::of).collect())
+    }
+
+    /// The paths, with their queries, of the same requests.
+    ///
+    /// # Errors
+    /// As [`Self::requests`].
+    pub fn uris(&self, namespace: &str, account: &str) -> Result<Vec<String>> {
+        Ok(self.entries(namespace, account)?.into_iter().map(|entry| entry.uri).collect())
+    }
+
+    fn entries(&self, namespace: &str, account: &str) -> Result<Vec<Entry>> {
         let username = format!("system:serviceaccount:{namespace}:{account}");
         let text = fs::read_to_string(log(&self.folder))?;
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let mut requests = Vec::new();
+        let mut entries = Vec::new();
         for line in whole.lines() {
             let entry: Entry = serde_json::from_str(line).with_context(|| line.to_owned())?;
             if entry.user.username == username {
-                requests.push(Request::of(entry));
+                entries.push(entry);
             }
         }
-        Ok(requests)
+        Ok(entries)
     }
 }
 
