@@ -4,15 +4,22 @@
 #[path = "ovsdb/server.rs"]
 mod server;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use ofmirror::ovsdb::{
-    Bridge, Cause, Client, Connection, Interface, Mirror, Ofport, OvsdbError, Rejection, Snapshot,
-    State,
-    mirror_port::{self, NewPort, PortKind},
+use ofmirror::{
+    endpoint::Endpoint,
+    ovsdb::{
+        Bridge, Cause, Client, Connection, Interface, Lock, Mirror, Ofport, OvsdbError, Rejection,
+        Snapshot, State,
+        mirror_port::{self, NewPort, PortKind},
+    },
 };
 use server::Server;
-use tokio::{io::AsyncReadExt as _, sync::watch};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, watch},
+};
 
 /// Starts a client and waits for its first read.
 async fn synced_client(server: &Server) -> (Client, watch::Receiver<State>) {
@@ -223,6 +230,56 @@ async fn a_restarted_server_is_read_anew() {
     let snapshot = until(&mut states, |now| now.interface_named("pod3").is_some()).await;
     assert!(snapshot.interface_named("pod1").is_none());
     assert!(snapshot.interface_named("pod2").is_some());
+}
+
+/// A way to the server on which something can be said to the client in the server's name, between two messages.
+async fn forge(server: &Server, folder: &Path) -> (Endpoint, mpsc::Sender<&'static str>) {
+    let Endpoint::Unix(real) = server.endpoint() else { panic!("a socket") };
+    let path = folder.join("between.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (forgeries, mut forged) = mpsc::channel::<&'static str>(1);
+    tokio::spawn(async move {
+        // There is no second connection.
+        let (client, _) = listener.accept().await.unwrap();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) =
+            UnixStream::connect(real).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            tokio::select! {
+                read = from_server.read(&mut bytes) => {
+                    let count = read.unwrap();
+                    to_client.write_all(&bytes[..count]).await.unwrap();
+                }
+                Some(text) = forged.recv() => to_client.write_all(text.as_bytes()).await.unwrap(),
+            }
+        }
+    });
+    (Endpoint::Unix(path), forgeries)
+}
+
+#[tokio::test]
+async fn a_copy_that_is_out_of_step_is_read_anew_and_the_lock_stays() {
+    let server = Server::start();
+    server.vsctl("add-br br0");
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, forgeries) = forge(&server, folder.path()).await;
+    let (client, task) = Client::with_lock(endpoint, "ofmirror_test".to_owned());
+    tokio::spawn(task);
+    let mut states = client.states();
+    states.wait_for(|state| state.is_synced() && state.lock == Lock::Held).await.unwrap();
+    states.mark_unchanged();
+
+    let update = r#"{"id":null,"method":"update2","params":[null,
+        {"Port":{"00000000-0000-0000-0000-00000000000a":{"delete":null}}}]}"#;
+    forgeries.send(update).await.unwrap();
+    states.changed().await.unwrap();
+    let state = states.borrow_and_update().clone();
+    assert!(state.is_synced() && state.lock == Lock::Held, "{state:?}");
+    assert!(state.snapshot.bridge("br0").is_some());
+    server.vsctl("add-br br1");
+    until(&mut states, |snapshot| snapshot.bridge("br1").is_some()).await;
 }
 
 #[tokio::test]

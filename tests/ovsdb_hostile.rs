@@ -151,8 +151,12 @@ async fn a_text_without_end_is_read_up_to_the_limit_only() {
 async fn what_was_known_stays_known_while_the_connection_is_lost() {
     let mut peer = Peer::start();
     let mut stream = peer.accept_and_sync().await;
-    tell(&mut stream, &json!({"method": "update2", "params": [null, {"Port": 7}], "id": null}))
-        .await;
+    let nonsense = json!({"method": "update2", "params": [null, {"Port": 7}], "id": null});
+    tell(&mut stream, &nonsense).await;
+    assert_eq!(request(&mut stream).await["method"], "monitor_cancel");
+    assert_eq!(request(&mut stream).await["method"], "monitor_cond");
+    tell(&mut stream, &json!({"id": 1, "result": {}, "error": null})).await;
+    tell(&mut stream, &json!({"id": 2, "result": 7, "error": null})).await;
     assert_eq!(peer.reason().await.reason(), "inconsistent");
     assert!(peer.states.borrow().snapshot.bridge("br-int").is_some());
     peer.accept_and_sync().await;

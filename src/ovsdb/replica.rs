@@ -28,6 +28,8 @@ const MAX_REPLICA_BYTES: usize = 64 << 20;
 pub struct Replica {
     snapshot: Snapshot,
     bytes: usize,
+    /// Whether a difference has not found the value that it builds on.
+    doubtful: bool,
 }
 
 /// Table updates that do not fit the protocol or the copy; only a full re-read helps.
@@ -60,6 +62,12 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a set or map is another one than the server's since this was asked last: a difference to it could not be
+    /// understood, or builds on what could not be. Only a full re-read helps.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.doubtful)
+    }
+
     /// The tables as they are now; shares all rows.
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.clone()
@@ -77,16 +85,22 @@ impl<'de> Visitor<'de> for Tables<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Replica { snapshot, bytes } = self.0;
+        let Replica { snapshot, bytes, doubtful } = self.0;
         let Snapshot { bridges, ports, interfaces, mirrors, faults, .. } = snapshot;
         while let Some(table) = map.next_key::<Cow<'de, str>>()? {
             match &*table {
-                Bridge::TABLE => map.next_value_seed(Table { rows: bridges, faults, bytes })?,
-                Port::TABLE => map.next_value_seed(Table { rows: ports, faults, bytes })?,
-                Interface::TABLE => {
-                    map.next_value_seed(Table { rows: interfaces, faults, bytes })?;
+                Bridge::TABLE => {
+                    map.next_value_seed(Table { rows: bridges, faults, bytes, doubtful })?;
                 }
-                Mirror::TABLE => map.next_value_seed(Table { rows: mirrors, faults, bytes })?,
+                Port::TABLE => {
+                    map.next_value_seed(Table { rows: ports, faults, bytes, doubtful })?;
+                }
+                Interface::TABLE => {
+                    map.next_value_seed(Table { rows: interfaces, faults, bytes, doubtful })?;
+                }
+                Mirror::TABLE => {
+                    map.next_value_seed(Table { rows: mirrors, faults, bytes, doubtful })?;
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -103,6 +117,7 @@ struct Table<'r, R> {
     rows: &'r mut Rows<R>,
     faults: &'r mut Faults,
     bytes: &'r mut usize,
+    doubtful: &'r mut bool,
 }
 
 /// `<row-update2>`: one of these.
@@ -158,7 +173,8 @@ impl<R: Row> Table<'_, R> {
             RowUpdate { initial: Some(text), .. } | RowUpdate { insert: Some(text), .. } => {
                 self.remove(uuid);
                 let mut row = R::new(uuid);
-                set_columns(&mut row, uuid, text, Meaning::Whole, self.faults)?;
+                // A whole value is what it is, understood or not.
+                let _ = set_columns(&mut row, uuid, text, Meaning::Whole, self.faults)?;
                 *self.bytes += row.bytes();
                 self.rows.insert(uuid, Arc::new(row));
             }
@@ -166,7 +182,7 @@ impl<R: Row> Table<'_, R> {
                 let row = self.rows.get_mut(&uuid).ok_or("modified, never there")?;
                 *self.bytes -= row.bytes();
                 let row = Arc::make_mut(row);
-                set_columns(row, uuid, text, Meaning::Difference, self.faults)?;
+                *self.doubtful |= set_columns(row, uuid, text, Meaning::Difference, self.faults)?;
                 *self.bytes += row.bytes();
             }
             RowUpdate { delete: true, .. } if self.remove(uuid) => {}
@@ -198,19 +214,20 @@ enum Meaning {
     Difference,
 }
 
-/// Reads a `<row>` into the columns that it names.
+/// Reads a `<row>` into the columns that it names; returns whether a set or map may be wrong now.
 fn set_columns<R: Row>(
     row: &mut R,
     uuid: Uuid,
     text: &RawValue,
     meaning: Meaning,
     faults: &mut Faults,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     if text.get().len() > MAX_ROW_BYTES {
         return Err(format!("the row is longer than {MAX_ROW_BYTES} bytes"));
     }
     let columns: Map<String, Value> =
         serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+    let mut doubtful = false;
     for (name, value) in &columns {
         let Some((column, field)) = row.column(name) else { continue };
         let outcome = match meaning {
@@ -218,6 +235,7 @@ fn set_columns<R: Row>(
             Meaning::Difference => field.modify(value),
         };
         let key = (uuid, column);
+        doubtful |= field.is_composite() && (outcome.is_err() || faults.contains_key(&key));
         match outcome {
             Err(mismatch) => {
                 let problem = mismatch.to_string();
@@ -231,7 +249,7 @@ fn set_columns<R: Row>(
             Ok(()) => {}
         }
     }
-    Ok(())
+    Ok(doubtful)
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub(super) const MONITOR_LIMIT: Duration = Duration::from_secs(60);
 /// A local server commits within milliseconds, and our waits ask only once.
 pub(super) const TRANSACT_LIMIT: Duration = Duration::from_secs(10);
 
+/// Least time between two re-reads of all rows on one connection: they cost the server most of all that it is asked for.
+pub(super) const REREAD: Duration = Duration::from_secs(60);
+
 /// Requests that may wait for their answers at once.
 pub(super) const MAX_PENDING: usize = 64;
 
@@ -62,6 +65,7 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 enum Pending {
     Monitor,
+    Cancel,
     Echo,
     Lock,
     Unlock,
@@ -72,6 +76,7 @@ impl Pending {
     fn name_and_limit(&self) -> (&'static str, Duration) {
         match self {
             Self::Monitor => ("monitor_cond", MONITOR_LIMIT),
+            Self::Cancel => ("monitor_cancel", MONITOR_LIMIT),
             Self::Echo => ("echo", ECHO_LIMIT),
             // The server answers these without a look at the database, but may be busy with what was asked before.
             Self::Lock => ("lock", MONITOR_LIMIT),
@@ -112,6 +117,9 @@ pub(super) struct Session {
     synced: bool,
     /// The replica changed since the last [`Session::take_snapshot`].
     changed: bool,
+    /// When all rows were asked for again last, and when to do so next, if that is to be.
+    reread: Option<Instant>,
+    reread_due: Option<Instant>,
     next_id: u64,
     /// Requests without an answer, by id, and when their time is up.
     pending: BTreeMap<u64, (Instant, Pending)>,
@@ -134,6 +142,8 @@ impl Session {
             replica: Replica::default(),
             synced: false,
             changed: false,
+            reread: None,
+            reread_due: None,
             next_id: 0,
             pending: BTreeMap::new(),
             last_heard: now,
@@ -144,9 +154,13 @@ impl Session {
         };
         // First, as it is answered at once, and the rows may take long.
         session.ask_for_lock(now)?;
-        let params = (DATABASE, Value::Null, monitor_requests());
-        session.send("monitor_cond", params, Pending::Monitor, now)?;
+        session.monitor(now)?;
         Ok(session)
+    }
+
+    fn monitor(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let params = (DATABASE, Value::Null, monitor_requests());
+        self.send("monitor_cond", params, Pending::Monitor, now)
     }
 
     /// Takes in what came; unfinished messages stay in `received`.
@@ -213,7 +227,7 @@ impl Session {
     /// When to call [`Session::handle_timeout`] at the latest.
     pub(super) fn deadline(&self) -> Instant {
         let answers = self.pending.values().map(|(deadline, _)| *deadline);
-        match answers.chain(self.lock_due).min() {
+        match answers.chain(self.lock_due).chain(self.reread_due).min() {
             Some(deadline) if !self.may_probe() => deadline,
             Some(deadline) => deadline.min(self.last_heard + IDLE),
             None => self.last_heard + IDLE,
@@ -227,6 +241,9 @@ impl Session {
             return Err(ConnectionError::Unanswered { request, limit });
         }
         self.ask_for_lock(now)?;
+        if self.reread_due.is_some_and(|due| due <= now) {
+            self.read_anew(now)?;
+        }
         if self.may_probe() && self.last_heard + IDLE <= now {
             self.send("echo", json!([]), Pending::Echo, now)?;
         }
@@ -285,7 +302,7 @@ impl Session {
         match message {
             Message::Request { method, params, id } => self.answer(&method, params, id),
             Message::Notification { method, params } => match &*method {
-                "update2" if self.synced => self.update(params),
+                "update2" if self.synced => self.update(params, now),
                 "monitor_canceled" => Err(ConnectionError::MonitorCanceled),
                 "locked" if self.is_our_lock(params) => {
                     self.lock = Lock::Held;
@@ -323,13 +340,38 @@ impl Session {
         Ok(self.framer.encode(&Response { result, error, id }, &mut self.outgoing)?)
     }
 
-    fn update(&mut self, params: Option<&RawValue>) -> Result<(), ConnectionError> {
+    /// Begins anew with nothing, on the same connection, as with that the lock would go. The server carries out what it is asked
+    /// for in turn, so until all rows come, what comes is of the old monitor.
+    fn read_anew(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.replica = Replica::default();
+        (self.synced, self.changed) = (false, false);
+        (self.reread, self.reread_due) = (Some(now), None);
+        self.send("monitor_cancel", [Value::Null], Pending::Cancel, now)?;
+        self.monitor(now)
+    }
+
+    /// When all rows may be read again.
+    fn reread_from(&self, now: Instant) -> Instant {
+        self.reread.map_or(now, |reread| now.max(reread + REREAD))
+    }
+
+    fn update(&mut self, params: Option<&RawValue>, now: Instant) -> Result<(), ConnectionError> {
         // The name of the monitor tells nothing: there is one.
         let (_, updates): (Value, &RawValue) =
             serde_json::from_str(params.map_or("null", RawValue::get))
                 .map_err(|error| ConnectionError::Contents { what: "update2", error })?;
-        self.replica.apply(updates)?;
+        if let Err(error) = self.replica.apply(updates) {
+            if self.reread_from(now) > now {
+                return Err(error.into());
+            }
+            warn!(%error, "the copy of the database is out of step; reading all of it anew");
+            return self.read_anew(now);
+        }
         self.changed = true;
+        if self.replica.take_doubt() && self.reread_due.is_none() {
+            warn!("a change of the database can't be understood; reading all of it anew");
+            self.reread_due = Some(self.reread_from(now));
+        }
         Ok(())
     }
 
@@ -347,6 +389,9 @@ impl Session {
             // Any answer is a sign of life.
             Pending::Echo => {}
             Pending::Unlock => {}
+            Pending::Cancel => {
+                outcome.map_err(|error| ConnectionError::MonitorRefused(excerpt(error)))?;
+            }
             Pending::Lock => match outcome {
                 Ok(reply) => {
                     let locked: Locked = serde_json::from_str(reply.map_or("null", RawValue::get))
