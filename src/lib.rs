@@ -18,6 +18,7 @@ pub mod observe;
 pub mod openflow;
 pub mod overhead;
 pub mod ovsdb;
+pub mod panics;
 pub mod pods;
 pub mod port_counters;
 pub mod repair;
