@@ -7,13 +7,19 @@ mod pods;
 mod print;
 mod status;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use ::flows::marker::MarkerBits;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     endpoint::Endpoint,
+    foreign,
     observe::{self, Observation},
     selection::Wish,
     settings::{MirrorWhen, Settings},
@@ -177,7 +183,9 @@ impl Cli {
             }
         };
         result.unwrap_or_else(|error| {
-            eprintln!("ofmirror: {error:#}");
+            let error = format!("{error:#}");
+            // If nobody can be told, nothing else can be done.
+            let _ = writeln!(io::stderr(), "ofmirror: {}", foreign::line(&error));
             ExitCode::FAILURE
         })
     }

@@ -1,9 +1,11 @@
 //! How the agent is, for probes and people.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Serialize;
 use tracing::{info, warn};
+
+use crate::foreign;
 
 /// How a reason begins for which something is mirrored only in part, on a line of `/readyz`.
 pub const DEGRADED: &str = "degraded: ";
@@ -27,6 +29,21 @@ pub struct Health {
     pub degraded: Vec<String>,
     /// What harms nobody now, but should be known.
     pub remarks: Vec<String>,
+}
+
+impl Health {
+    /// The same with each text on one line, harmless to whoever reads it.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        for text in [&mut self.problems, &mut self.degraded, &mut self.remarks] {
+            for text in text {
+                if let Cow::Owned(shown) = foreign::line(text) {
+                    *text = shown;
+                }
+            }
+        }
+        self
+    }
 }
 
 /// What has been logged of the agent's health.
@@ -85,6 +102,20 @@ mod tests {
 
     fn texts(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_name_makes_no_line_of_its_own_in_what_is_told() {
+        let evil = texts(&["a\npaused: nobody listens\u{202e}"]);
+        let health = Health {
+            problems: evil.clone(),
+            degraded: evil.clone(),
+            remarks: evil,
+            ..Health::default()
+        };
+        let shown = texts(&[r"a\npaused: nobody listens\u{202e}"]);
+        let Health { problems, degraded, remarks, .. } = health.shown();
+        assert_eq!([problems, degraded, remarks], [&shown, &shown, &shown].map(Clone::clone));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod endpoint;
+pub mod foreign;
 pub mod health;
 pub mod http;
 pub mod inquiry;

@@ -50,7 +50,8 @@ impl Agent {
             problems,
             degraded,
             remarks: self.world.remarks(),
-        };
+        }
+        .shown();
         self.measure(&health);
         self.health.send_if_modified(|before| {
             let changed = *before != health;

@@ -1,5 +1,6 @@
 //! `ofmirror agent`.
 
+mod log;
 mod removed;
 mod stop;
 mod variables;
@@ -8,9 +9,10 @@ use std::{env, process::ExitCode};
 
 use anyhow::bail;
 use clap::{Args, Command, ValueEnum};
+use log::LogFormat;
 use metrics::Metrics;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 use super::Node;
 use crate::{
@@ -85,14 +87,6 @@ enum OnExit {
     Keep,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// Lines for people
-    Text,
-    /// A JSON object a line
-    Json,
-}
-
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         self.start_log();
@@ -144,13 +138,8 @@ impl Options {
             Some(Ok(filter)) => (filter, None),
             Some(Err(error)) => (EnvFilter::new(LOG), Some(error)),
         };
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => {
-                log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
-            }
-            LogFormat::Json => log.json().flatten_event(true).init(),
-        }
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        log::subscriber(self.log_format, filter, colours, std::io::stderr).init();
         if let Some(error) = mistake {
             let wished = wished.unwrap_or_default();
             tracing::warn!(%error, "RUST_LOG={wished} can't be used; the log is as without it");

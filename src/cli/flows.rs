@@ -119,7 +119,8 @@ impl Options {
 
 /// What is said of a flow at the end of its line, where ovs-ofctl passes it over: whose packets it copies.
 fn comment(seen: &Observation, flow: &Flow) -> String {
-    pod(seen, flow).map(|pod| format!(" # {pod}")).unwrap_or_default()
+    let comment = |pod: Pod| format!(" # {}", print::line(&pod.to_string()));
+    pod(seen, flow).map(comment).unwrap_or_default()
 }
 
 /// The Pod whose packets a flow copies; none for flows that serve all Pods.

@@ -8,6 +8,8 @@ use std::{
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::foreign;
+
 /// Writes all of it. Whoever reads may stop early, as `head` does; that is no failure.
 pub(super) fn write(text: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -19,18 +21,18 @@ pub(super) fn write(text: &[u8]) -> anyhow::Result<()> {
 
 /// An indented JSON text that ends in a new line.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+    Ok(foreign::json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")
 }
 
 /// A YAML document that ends in a new line.
 pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(value)?)
+    Ok(foreign::lines(&serde_saphyr::to_string(value)?).into_owned())
 }
 
 /// The text on one line, and harmless: names come from OVSDB, where anybody may have written anything, also what a
 /// terminal takes for a command.
 pub(super) fn line(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    foreign::line(text).into_owned()
 }
 
 /// Rows with aligned columns, the last of which is as wide as it likes. Columns named in `right` are flush right.
@@ -72,7 +74,16 @@ b     1234567890
 
     #[test]
     fn a_name_is_no_command_to_the_terminal_and_no_further_line() {
-        let rows = [["evil\u{1b}[2J\nok".to_owned(), "x".to_owned()]];
-        assert_eq!(table(&rows, &[]), "evil\u{fffd}[2J\u{fffd}ok  x\n");
+        let rows = [["evil\u{1b}[2J\nok\u{202e}".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&rows, &[]), "evil\\u{1b}[2J\\nok\\u{202e}  x\n");
+    }
+
+    #[test]
+    fn what_programs_read_is_no_command_to_a_terminal_either() {
+        let value = serde_json::json!({ "name": "evil\u{1b}[2J\u{9b}\u{202e}" });
+        for text in [json(&value).unwrap(), yaml(&value).unwrap()] {
+            assert_eq!(foreign::lines(&text), text);
+            assert!(text.contains("evil"), "{text}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     page::{PAGE, POLICY},
 };
 use crate::{
+    foreign,
     health::{DEGRADED, Health, PAUSED},
     inquiry::Inquirer,
     status::live::Live,
@@ -73,7 +74,10 @@ impl Service {
     }
 
     async fn status(&self) -> Response<Full<Bytes>> {
-        let json = |live| self.budget.hold(serde_json::to_vec(&live).ok()?);
+        let json = |live| {
+            let text = serde_json::to_string(&live).ok()?;
+            self.budget.hold(foreign::json(&text).into_owned().into_bytes())
+        };
         match self.agent.ask(json).await {
             Some(text) => answer(StatusCode::OK, JSON, text),
             None => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the agent is busy\n"),

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::client::in_a_line;
 use crate::{
+    foreign,
     journal::{Announcement, What},
     verdict::Ports,
 };
@@ -124,8 +125,8 @@ fn event(what: &What, node: &str, nic: &str) -> Event {
     Event {
         type_,
         reason: reason.to_owned(),
-        action: cut(action, ACTION),
-        note: Some(cut(note, NOTE)),
+        action: cut(foreign::line(&action).into_owned(), ACTION),
+        note: Some(cut(foreign::line(&note).into_owned(), NOTE)),
         secondary: None,
     }
 }
@@ -154,6 +155,15 @@ mod tests {
         let note = event.note.unwrap();
         assert!(note.len() <= NOTE && note.ends_with("..."), "{note}");
         assert!(note.starts_with("ovn.kubernetes.io/mirror=\"üü"), "{note}");
+    }
+
+    #[test]
+    fn a_note_is_no_command_to_whoever_reads_it() {
+        let ports = vec![("a\u{1b}[2J\n\u{202e}".into(), flows::model::OfPort(5))];
+        let event = event(&What::Started(ports), "n1", "mirror0");
+        let shown = r"a\u{1b}[2J\n\u{202e} (OpenFlow port 5)";
+        assert_eq!(event.action, format!("Mirror {shown}"));
+        assert!(event.note.unwrap().ends_with(shown));
     }
 
     #[test]

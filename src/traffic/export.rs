@@ -9,7 +9,7 @@ use flows::{model::OfPort, ofp::PortStats};
 use metrics::{IntCounter, Metrics};
 
 use super::{Ledger, Meter, Series};
-use crate::port_counters::Side;
+use crate::{foreign, port_counters::Side};
 
 /// Counters of Prometheus, and what they follow.
 pub struct Export {
@@ -86,8 +86,9 @@ impl Export {
 
 fn with_labels<T>(series: &Series, work: impl FnOnce(&[&str]) -> T) -> T {
     let direction = series.direction.to_string();
-    let namespace = series.pod.namespace.as_deref().unwrap_or_default();
-    work(&[namespace, &series.pod.name, &series.interface, &direction])
+    let namespace = foreign::line(series.pod.namespace.as_deref().unwrap_or_default());
+    let [name, interface] = [&series.pod.name, &series.interface].map(|text| foreign::line(text));
+    work(&[&namespace, &name, &interface, &direction])
 }
 
 fn raise(counter: &IntCounter, total: u64) {

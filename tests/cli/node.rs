@@ -12,6 +12,7 @@ use std::{
 
 use metrics::Metrics;
 use ofmirror::{
+    foreign,
     health::Health,
     http::{self, Service},
     inquiry, nic,
@@ -276,6 +277,31 @@ fn status_shows_what_is_wrong_and_still_what_it_knows() {
         assert_eq!(status.status, Some(1));
         for text in ["OVSDB     connected", "OpenFlow  no answer", "shop/web  web_h  from_pod"] {
             assert!(status.out.contains(text), "{text}\n{}", status.out);
+        }
+    });
+}
+
+#[test]
+fn names_in_the_database_are_no_commands_to_whoever_looks() {
+    on_a_node("names_in_the_database_are_no_commands_to_whoever_looks", |node| {
+        node.quiet();
+        node.install();
+        // ovs-vsctl reads what is in quotes as JSON.
+        let evil = r#""shop_we\u001b[2J\n\u009b\u202e\u200bb""#;
+        node.ovs.vsctl(&format!("set interface web_h external_ids:iface-id={evil}"));
+        for (command, shown) in [
+            ("status", r"shop/we\u{1b}[2J\n\u{9b}\u{202e}\u{200b}b  web_h  from_pod"),
+            ("status -o json", "from_pod"),
+            ("status -o yaml", "from_pod"),
+            ("flows", r" # shop/we\u{1b}[2J\n\u{9b}\u{202e}\u{200b}b"),
+            ("flows --desired", r" # shop/we\u{1b}[2J\n\u{9b}\u{202e}\u{200b}b"),
+            ("flows -o json", "from_pod"),
+            ("doctor", ""),
+        ] {
+            let arguments: Vec<_> = command.split(' ').collect();
+            let Run { out, err, .. } = node.run(&arguments);
+            assert_eq!(foreign::lines(&out), out, "{command}");
+            assert!(out.contains(shown), "{command}: {out} {err}");
         }
     });
 }
