@@ -260,7 +260,9 @@ impl Sniffer {
     }
 
     fn frames(&self) -> Result<Vec<Frame>> {
-        pcap::read(&self.file)
+        let mut frames = pcap::read(&self.file)?;
+        checksum::unify_zeros(&mut frames);
+        Ok(frames)
     }
 
     /// Ends the capture and makes sure that nothing was lost.

@@ -1,9 +1,17 @@
-//! Checksums that a sender has left to its NIC, as a capture sees them.
+//! Checksums that are the same to whoever receives them, and other bytes in a capture.
 //!
-//! Open vSwitch 4.0's userspace datapath hands frames to an internal port as Linux hands them to a NIC that computes
+//! # Two zeros
+//! The sum is one's complement, which has two zeros. Where a checksum of TCP comes out as zero, Linux sends the other one
+//! (`CSUM_MANGLED_0` of include/linux/skbuff.h); of one frame in 65,536, that is. Open vSwitch may make zero of it on the packet's
+//! way (seen with 3.1.0, userspace datapath), after the copy was made. That is no other frame.
+//!
+//! # Unfinished ones
+//! Some senders leave checksums to their NIC. Open vSwitch 4.0's userspace datapath hands frames to an internal port as Linux hands them to a NIC that computes
 //! checksums: that of UDP or TCP is not finished, it only covers the addresses. A Pod's veth gets it finished. So before
 //! copies are compared with what Pods sent and received, their checksums are finished too; one that is neither right nor
 //! just unfinished stays as it is, and is found.
+
+use std::ops::Range;
 
 use etherparse::checksum::Sum16BitWords;
 
@@ -12,8 +20,10 @@ use crate::{Frame, Node, Result};
 /// The first version of Open vSwitch that leaves checksums unfinished.
 const SINCE: u32 = 4;
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP6: u8 = 58;
 
 impl Node {
     /// Whether copies to an internal port may have unfinished checksums.
@@ -36,22 +46,61 @@ pub(crate) fn finish_all(frames: &mut [Frame]) {
     }
 }
 
-/// Finishes an unfinished checksum of UDP or TCP; gives whether there was one.
-fn finish(frame: &mut [u8]) -> Option<bool> {
-    let ip = frame.get(14..)?;
-    let (protocol, addresses, start, length) = match frame.get(12..14)? {
-        // Fragments are sent with whole checksums.
-        [0x08, 0x00] if *ip.get(6)? & 0x3f == 0 && *ip.get(7)? == 0 => {
-            let header = usize::from(*ip.first()? & 0xf) * 4;
-            let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
-            (*ip.get(9)?, ip.get(12..20)?, header, total.checked_sub(header)?)
-        }
-        [0x86, 0xdd] => {
-            let length = usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
-            (*ip.get(6)?, ip.get(8..40)?, 40, length)
-        }
+/// Writes the two zeros of checksums in one way.
+pub(crate) fn unify_zeros(frames: &mut [Frame]) {
+    for frame in frames {
+        // None: it has no such checksum.
+        let _ = unify_zero(&mut frame.bytes);
+    }
+}
+
+/// What an IP packet that is no fragment carries.
+struct Transport {
+    protocol: u8,
+    /// Where it is in the frame.
+    place: Range<usize>,
+    /// Where the addresses of IP are.
+    addresses: Range<usize>,
+}
+
+impl Transport {
+    fn of(frame: &[u8]) -> Option<Self> {
+        let ip = frame.get(14..)?;
+        let (protocol, addresses, header, length) = match frame.get(12..14)? {
+            // Fragments are sent with whole checksums.
+            [0x08, 0x00] if *ip.get(6)? & 0x3f == 0 && *ip.get(7)? == 0 => {
+                let header = usize::from(*ip.first()? & 0xf) * 4;
+                let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
+                (*ip.get(9)?, 26..34, header, total.checked_sub(header)?)
+            }
+            [0x86, 0xdd] => {
+                let length = usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
+                (*ip.get(6)?, 22..54, 40, length)
+            }
+            _ => return None,
+        };
+        Some(Self { protocol, place: 14 + header..14 + header + length, addresses })
+    }
+}
+
+fn unify_zero(frame: &mut [u8]) -> Option<()> {
+    let Transport { protocol, place, .. } = Transport::of(frame)?;
+    let field = match protocol {
+        TCP => 16,
+        ICMP | ICMP6 => 2,
+        // Zero means that there is no checksum (RFC 768).
         _ => return None,
     };
+    let checksum = frame.get_mut(place)?.get_mut(field..field + 2)?;
+    if checksum == [0xff, 0xff] {
+        checksum.fill(0);
+    }
+    Some(())
+}
+
+/// Finishes an unfinished checksum of UDP or TCP; gives whether there was one.
+fn finish(frame: &mut [u8]) -> Option<bool> {
+    let Transport { protocol, place, addresses } = Transport::of(frame)?;
     let field = match protocol {
         TCP => 16,
         UDP => 6,
@@ -59,11 +108,11 @@ fn finish(frame: &mut [u8]) -> Option<bool> {
     };
     // RFC 768, RFC 9293 section 3.1, RFC 8200 section 8.1: the sum of addresses, protocol and length.
     let unfinished = Sum16BitWords::new()
-        .add_slice(addresses)
+        .add_slice(frame.get(addresses)?)
         .add_2bytes([0, protocol])
-        .add_2bytes(u16::try_from(length).ok()?.to_be_bytes());
+        .add_2bytes(u16::try_from(place.len()).ok()?.to_be_bytes());
     let unfinished = (!unfinished.ones_complement()).to_ne_bytes();
-    let segment = frame.get_mut(14 + start..14 + start + length)?;
+    let segment = frame.get_mut(place)?;
     if segment.get(field..field + 2)? != unfinished {
         return Some(false);
     }
@@ -141,5 +190,18 @@ mod tests {
         fragment[20] |= 0x20;
         assert_eq!(finish(&mut fragment), None);
         assert_eq!(finish(&mut [0xff; 60]), None);
+    }
+
+    #[test]
+    fn the_two_zeros_of_tcp_are_one_and_those_of_udp_are_not() {
+        for (tcp, unified) in [(true, [0, 0]), (false, [0xff, 0xff])] {
+            let (mut whole, _, field) = frames(false, tcp);
+            whole[field..field + 2].fill(0xff);
+            let before = whole.clone();
+            let _ = unify_zero(&mut whole);
+            assert_eq!(whole[field..field + 2], unified);
+            whole[field..field + 2].fill(0xff);
+            assert_eq!(whole, before, "nothing else is changed");
+        }
     }
 }
