@@ -24,7 +24,7 @@ mod watch;
 
 pub use apply::apply;
 pub use attach::{Unattachable, check_attachable};
-pub use drain::{leave_to_host, take_from_host};
+pub use drain::{FoundDrain, drains, leave_to_host, remove_drain, take_from_host};
 pub use elsewhere::{Absence, find_elsewhere};
 pub use error::NicError;
 pub use link::{DefaultRoute, Drain, Ipv6, Link, Master};
@@ -32,5 +32,5 @@ pub use listeners::{Listeners, Uncountable, listeners};
 pub use observe::observe;
 pub use quiet::{Change, quiet};
 pub use reach::Reach;
-pub use shield::{Ipv4, Shield, ShieldError, generation};
+pub use shield::{Filter, Ipv4, Shield, ShieldError, filters, generation};
 pub use watch::{Watch, watch};

@@ -13,6 +13,7 @@
 //!
 //! Where the bridge must not be, the filter of the module `shield` keeps the node unchanged.
 
+use futures::TryStreamExt as _;
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 
 use super::{
@@ -85,6 +86,58 @@ pub async fn leave_to_host(nic: &str) -> Result<(), NicError> {
         }
     }
     Ok(())
+}
+
+/// A bridge of ours that keeps copies from the host's network stack, whichever NIC it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundDrain {
+    /// Its name.
+    pub name: String,
+    /// The links that are its ports; none if the NIC has gone.
+    pub ports: Vec<String>,
+}
+
+impl FoundDrain {
+    /// Whether it is, or was, for the NIC of this name.
+    #[must_use]
+    pub fn is_of(&self, nic: &str) -> bool {
+        self.name == drain_name(nic) || self.ports.iter().any(|port| port == nic)
+    }
+}
+
+/// All of them in this network namespace.
+///
+/// # Errors
+/// The kernel does not list its links.
+pub async fn drains() -> Result<Vec<FoundDrain>, NicError> {
+    let handle = connect()?;
+    let links: Vec<_> = handle
+        .link()
+        .get()
+        .execute()
+        .map_ok(decode)
+        .try_collect()
+        .await
+        .map_err(|error| NicError::new("all links", "list them", error))?;
+    let found = links.iter().filter(|link| link.is_drain()).map(|drain| {
+        let owner = |link: &&Link| link.master.as_ref().map(|master| master.index);
+        let ports = links.iter().filter(|link| owner(link) == Some(drain.index));
+        let ports = ports.map(|port| port.name.clone()).collect();
+        FoundDrain { name: drain.name.clone(), ports }
+    });
+    Ok(found.collect())
+}
+
+/// Removes the bridge of this name if it is ours, and leaves its ports without one.
+///
+/// # Errors
+/// The kernel refuses.
+pub async fn remove_drain(name: &str) -> Result<(), NicError> {
+    let handle = connect()?;
+    match find(&handle, name).await? {
+        Some(bridge) => remove(&handle, &bridge).await,
+        None => Ok(()),
+    }
 }
 
 /// The bridge of this name, if it is ours.

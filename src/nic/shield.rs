@@ -26,6 +26,7 @@
 
 mod nfnetlink;
 mod ruleset;
+mod tables;
 
 use std::{
     io,
@@ -35,6 +36,7 @@ use std::{
 
 use nfnetlink::Socket;
 use ruleset::{Family, Ruleset};
+pub use tables::{Filter, filters};
 
 /// How long the kernel is left alone after it refused: it may look for a module each time.
 const PAUSE: Duration = Duration::from_secs(60);

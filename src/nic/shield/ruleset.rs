@@ -14,7 +14,8 @@ const NFTABLES: u16 = 10;
 /// The messages around a batch (`NFNL_MSG_BATCH_BEGIN`, `_END`).
 const BATCH: [u16; 2] = [0x10, 0x11];
 /// Messages of nftables (`enum nf_tables_msg_types`).
-const NEW_TABLE: u16 = NFTABLES << 8;
+pub(super) const NEW_TABLE: u16 = NFTABLES << 8;
+const GET_TABLE: u16 = NFTABLES << 8 | 1;
 const DEL_TABLE: u16 = NFTABLES << 8 | 2;
 const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
 const NEW_RULE: u16 = NFTABLES << 8 | 6;
@@ -23,7 +24,9 @@ const NEW_GENERATION: u16 = NFTABLES << 8 | 15;
 const GET_GENERATION: u16 = NFTABLES << 8 | 16;
 
 /// Length of the header that all messages of nfnetlink have (`struct nfgenmsg`), in bytes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
+/// What the name of a table of ours begins with; that of its NIC follows.
+pub(super) const PREFIX: &str = "ofmirror_";
 /// A hook's number: the first of each family, `NF_INET_PRE_ROUTING` and `NF_ARP_IN`.
 const HOOK: u32 = 0;
 /// Before whatever others do (`NF_IP_PRI_RAW_BEFORE_DEFRAG`).
@@ -104,22 +107,18 @@ impl Ruleset<'_> {
 
     /// Deletes all of it.
     pub(super) fn remove(&self) -> Vec<Request> {
-        batch(vec![self.request(DEL_TABLE, 0, &[self.table(1)])])
+        remove_table(self.family, &table_name(self.nic))
     }
 
     /// Asks for its rules.
     pub(super) fn list(&self) -> Request {
-        self.request(GET_RULE, NLM_F_DUMP, &[self.table(1)])
+        list_rules(self.family, &table_name(self.nic))
     }
 
     /// Whether its rules, and no others, are among the answers to [`Self::list`].
     pub(super) fn is_whole(&self, answers: &[Answer]) -> bool {
-        let comments = answers.iter().filter(|(kind, _)| *kind == NEW_RULE).map(|(_, payload)| {
-            let mut attributes = NlasIterator::new(payload.get(HEADER..)?).flatten();
-            let comment = attributes.find(|attribute| attribute.kind() == 7)?;
-            Some(comment.value().to_vec())
-        });
-        comments.eq(self.rules().into_iter().map(|(link, dropped)| Some(comment(link, dropped))))
+        comments(answers)
+            .eq(self.rules().into_iter().map(|(link, dropped)| Some(comment(link, dropped))))
     }
 
     /// What is dropped, and of which link.
@@ -133,16 +132,8 @@ impl Ruleset<'_> {
         links.filter_map(|link| Some((link, dropped?))).collect()
     }
 
-    /// The table's name: `ofmirror_mirror0`. Names of links may have characters that nft(8) can't read.
     fn table(&self, kind: u16) -> DefaultNla {
-        let mut name = "ofmirror_".to_owned();
-        for byte in self.nic.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => name.push(byte.into()),
-                other => name.push_str(&format!("_{other:02x}")),
-            }
-        }
-        string(kind, &name)
+        string(kind, &table_name(self.nic))
     }
 
     fn chain(&self) -> Vec<DefaultNla> {
@@ -167,10 +158,63 @@ impl Ruleset<'_> {
     }
 
     fn request(&self, kind: u16, flags: u16, attributes: &[DefaultNla]) -> Request {
-        let payload = [&header(self.family as u8, 0)[..], &bytes(attributes)].concat();
-        Request { kind, flags, payload }
+        request(self.family, kind, flags, attributes)
     }
 }
+
+/// The table's name: `ofmirror_mirror0`. Names of links may have characters that nft(8) can't read.
+pub(super) fn table_name(nic: &str) -> String {
+    let mut name = PREFIX.to_owned();
+    for byte in nic.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => name.push(byte.into()),
+            other => name.push_str(&format!("_{other:02x}")),
+        }
+    }
+    name
+}
+
+/// Asks for the tables of a family.
+pub(super) fn list_tables(family: Family) -> Request {
+    request(family, GET_TABLE, NLM_F_DUMP, &[])
+}
+
+/// Asks for the rules of a table.
+pub(super) fn list_rules(family: Family, table: &str) -> Request {
+    request(family, GET_RULE, NLM_F_DUMP, &[string(1, table)])
+}
+
+/// Deletes a table with all that is in it.
+pub(super) fn remove_table(family: Family, table: &str) -> Vec<Request> {
+    batch(vec![request(family, DEL_TABLE, 0, &[string(1, table)])])
+}
+
+/// Whether there are rules among the answers to [`list_rules`], and all of them are ours.
+pub(super) fn are_ours(answers: &[Answer]) -> bool {
+    let is_ours = |comment: Option<Vec<u8>>| {
+        let comment = comment.unwrap_or_default();
+        let text = String::from_utf8_lossy(comment.get(2..).unwrap_or_default()).into_owned();
+        text.starts_with(COMMENT[0]) && text.contains(COMMENT[1])
+    };
+    comments(answers).next().is_some() && comments(answers).all(is_ours)
+}
+
+/// The comment of each rule among the answers.
+fn comments(answers: &[Answer]) -> impl Iterator<Item = Option<Vec<u8>>> {
+    answers.iter().filter(|(kind, _)| *kind == NEW_RULE).map(|(_, payload)| {
+        let mut attributes = NlasIterator::new(payload.get(HEADER..)?).flatten();
+        let comment = attributes.find(|attribute| attribute.kind() == 7)?;
+        Some(comment.value().to_vec())
+    })
+}
+
+fn request(family: Family, kind: u16, flags: u16, attributes: &[DefaultNla]) -> Request {
+    let payload = [&header(family as u8, 0)[..], &bytes(attributes)].concat();
+    Request { kind, flags, payload }
+}
+
+/// What stands before and after the name of the link in the comment of a rule.
+const COMMENT: [&str; 2] = ["copies on ", " must not change the node: "];
 
 /// A comment as nft(8) shows it: its kind, its length, and text with an end. It also tells rules apart.
 fn comment(link: &str, dropped: Dropped) -> Vec<u8> {
@@ -178,7 +222,8 @@ fn comment(link: &str, dropped: Dropped) -> Vec<u8> {
         Dropped::Everything => "all",
         Dropped::Icmp => "ICMP",
     };
-    let text = format!("copies on {link} must not change the node: {what}\0");
+    let [before, after] = COMMENT;
+    let text = format!("{before}{link}{after}{what}\0");
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     [&[0, length], text.as_bytes()].concat()
 }
