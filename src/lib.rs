@@ -22,6 +22,7 @@ pub mod ovsdb;
 pub mod panics;
 pub mod pods;
 pub mod port_counters;
+pub mod remains;
 pub mod repair;
 pub mod restoration;
 pub mod selection;
