@@ -48,6 +48,7 @@ use crate::{
     },
     overhead::{Overhead, probe::Probe},
     ovsdb,
+    pod_log::PodLog,
     repair::{Fights, Refusals, Repair},
     restoration::Restoration,
     settings::Settings,
@@ -132,6 +133,9 @@ pub struct Agent {
     metrics: Metrics,
     health: watch::Sender<Health>,
     logged: HealthLog,
+    pod_log: PodLog,
+    /// What the Pods that are mirrored depended on when they were logged.
+    logged_as_of: Option<(u64, Option<String>)>,
     inquiries: Inquiries<Live>,
     begun: Instant,
 }
@@ -206,6 +210,8 @@ impl Agent {
             metrics,
             health,
             logged: HealthLog::default(),
+            pod_log: PodLog::default(),
+            logged_as_of: None,
             inquiries,
             begun: Instant::now(),
             settings,
@@ -404,6 +410,7 @@ impl Agent {
         }
         self.send_requests();
         self.announce(now);
+        self.log_pods();
         self.logged.look(&self.health.borrow());
         let rested = self.pause.take_if(|until| *until <= now).is_some();
         let lacking = self.world.switch().is_ok_and(|switch| switch.loss().is_some());

@@ -20,6 +20,7 @@ pub mod openflow;
 pub mod overhead;
 pub mod ovsdb;
 pub mod panics;
+pub mod pod_log;
 pub mod pods;
 pub mod port_counters;
 pub mod remains;

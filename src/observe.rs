@@ -5,6 +5,8 @@
 //! does not answer in time is told as such, and the others are shown.
 
 mod readiness;
+mod request;
+mod running;
 
 use std::{
     net::SocketAddr,
@@ -19,6 +21,7 @@ use flows::{
 };
 use kube::runtime::watcher::Event;
 pub use readiness::Readiness;
+pub use running::ask_settings;
 use tokio::time::timeout;
 
 use crate::{
@@ -236,8 +239,12 @@ async fn read_database(endpoint: &Endpoint, limit: Duration) -> ovsdb::State {
 
 /// What the API server says, if it is to be asked, until all is known or something is not to be had.
 async fn read_cluster(source: &PodSource, limit: Duration) -> Vec<News> {
-    let PodSource::Kubernetes { config, node } = source else { return vec![] };
     let failed = |reason| News::Failed(cluster::Source::Pods, reason);
+    let (config, node) = match source {
+        PodSource::Ovsdb => return vec![],
+        PodSource::Unreadable { reason, .. } => return vec![failed(reason.clone())],
+        PodSource::Kubernetes { config, node } => (config, node),
+    };
     let mut feed = match Feed::start(config, node) {
         Ok(feed) => feed,
         Err(error) => return vec![failed(error.to_string())],

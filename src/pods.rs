@@ -26,6 +26,9 @@ const NOT_PODS: [&str; 11] = [
     "patch",
 ];
 
+/// Characters that are kept of an annotation's value that is not understood.
+const MISREAD: usize = 40;
+
 /// A Pod by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pod {
@@ -48,6 +51,8 @@ pub struct PodPort {
     pub mtu: Option<u32>,
     /// Whether `external_ids` asks for it to be mirrored, if it says anything about that.
     pub annotated: Option<bool>,
+    /// The beginning of what `external_ids` has instead, if that is neither "true" nor "false".
+    pub misread: Option<Arc<str>>,
     /// Whether OVN has taken it for the logical port, and made its flows.
     pub installed: bool,
 }
@@ -65,11 +70,10 @@ impl PodPort {
             claim: Claim::read(&interface.name, id)?,
             ofport: interface.ofport.number().map(|number| OfPort(number.into())),
             mtu: interface.mtu,
-            annotated: match id(MIRROR_ANNOTATION) {
-                Some("true") => Some(true),
-                Some("false") => Some(false),
-                _ => None,
-            },
+            annotated: id(MIRROR_ANNOTATION).and_then(|value| value.parse().ok()),
+            misread: id(MIRROR_ANNOTATION)
+                .filter(|value| value.parse::<bool>().is_err())
+                .map(|value| value.chars().take(MISREAD).collect::<String>().into()),
             installed: id("ovn-installed") == Some("true"),
         })
     }

@@ -1,9 +1,13 @@
 //! What is to be mirrored, and where the node's Open vSwitch is: the same for the agent and for those who look.
 
+mod stated;
+
 use std::{fs, io, path::PathBuf};
 
 use clap::ValueEnum;
 use flows::marker::MarkerBits;
+use serde::{Deserialize, Serialize};
+pub use stated::{StatedSettings, StatedSource};
 
 use crate::{endpoint::Endpoint, selection::Wish};
 
@@ -34,7 +38,8 @@ pub struct Settings {
 }
 
 /// When copies are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MirrorWhen {
     /// Copies go to the mirror NIC whether anybody listens or not
     #[default]
@@ -54,6 +59,13 @@ pub enum PodSource {
         config: Box<kube::Config>,
         /// This node's name there.
         node: String,
+    },
+    /// The API server, which the agent asks and a command that looks at the agent's work can't.
+    Unreadable {
+        /// This node's name there.
+        node: String,
+        /// Why it can't be asked.
+        reason: String,
     },
 }
 

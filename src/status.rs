@@ -17,7 +17,7 @@ use crate::{
     introduction::Introduction,
     pods::Pod,
     selection::Selected,
-    settings::{PodSource, Settings},
+    settings::{PodSource, Settings, StatedSettings},
     sink::{self, Facts, is_ours},
     switch::Watching,
     world::World,
@@ -44,6 +44,8 @@ pub struct View<'a> {
 /// What is mirrored, and by what.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
+    /// What is to be mirrored, and where: of the agent, or as given to who looks.
+    pub settings: StatedSettings,
     /// Open vSwitch's database.
     pub ovsdb: Database,
     /// The bridge, by OpenFlow.
@@ -56,13 +58,17 @@ pub struct Status {
     pub nic: Nic,
     /// Whether nothing is mirrored as nobody listens on the mirror NIC.
     pub paused: bool,
+    /// Why nothing is mirrored now, whatever is asked for; none if that is not so, or not known.
+    pub suspended: Option<String>,
     /// None as long as it is not known which flows there should be.
     pub flows: Option<Flows>,
     /// Pods with at least one port that is to be mirrored; none as long as it is not known which Pods there are.
+    pub pods_wanted: Option<usize>,
+    /// Those of them of which all that is to be copied is copied now; none if that is not known.
     pub pods_mirrored: Option<usize>,
-    /// The others that have a port on the bridge, if that is known.
+    /// All others that have a port on the bridge, if that is known.
     pub pods_not_mirrored: Option<usize>,
-    /// Two for each mirrored port, one a direction.
+    /// Two for each port that is to be mirrored, one a direction.
     pub taps: Vec<Tap>,
 }
 
@@ -143,10 +149,15 @@ impl Status {
         counters: impl Fn(&Selected, Direction) -> Option<FlowCounters>,
     ) -> Self {
         let world = view.world;
-        let mirrored = world.mirrored_pods();
         let pods: BTreeSet<Pod> = world.pods().map(Selected::pod).collect();
         let told = world.cluster().is_none_or(Cluster::is_known);
+        let suspended = world.suspended();
+        let taps = taps::taps(view, suspended.is_some(), counters);
+        let wanted = world.wanted_pods();
+        let mirrored =
+            (told && world.plan().is_some()).then(|| wanted.saturating_sub(taps::lacking(&taps)));
         Self {
+            settings: StatedSettings::of(view.settings),
             owner: view.owner.cloned(),
             ovsdb: Database {
                 endpoint: view.settings.ovsdb.to_string(),
@@ -157,9 +168,11 @@ impl Status {
             nic: Nic::of(view),
             paused: world.audience().is_paused(),
             flows: Flows::of(view),
-            pods_mirrored: told.then_some(mirrored),
-            pods_not_mirrored: told.then(|| pods.len() - mirrored),
-            taps: taps::taps(view, counters),
+            pods_wanted: told.then_some(wanted),
+            pods_mirrored: mirrored,
+            pods_not_mirrored: mirrored.map(|mirrored| pods.len().saturating_sub(mirrored)),
+            suspended,
+            taps,
         }
     }
 }
@@ -185,10 +198,14 @@ impl Bridge {
 
 impl Kubernetes {
     fn of(view: &View<'_>) -> Option<Self> {
-        let PodSource::Kubernetes { config, node } = &view.settings.pods else { return None };
+        let (endpoint, node) = match &view.settings.pods {
+            PodSource::Ovsdb => return None,
+            PodSource::Kubernetes { config, node } => (config.cluster_url.to_string(), node),
+            PodSource::Unreadable { node, .. } => ("not asked".to_owned(), node),
+        };
         let cluster = view.world.cluster()?;
         Some(Self {
-            endpoint: config.cluster_url.to_string(),
+            endpoint,
             connected: view.kubernetes,
             node: node.clone(),
             pods: cluster.is_known().then(|| cluster.pods().len()),

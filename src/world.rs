@@ -15,20 +15,24 @@ use flows::{
 };
 
 use crate::{
+    annotation::MIRROR_ANNOTATION,
     audience::Audience,
     cluster::{Changed, Cluster, News},
     ovsdb::{self, Datapath},
-    pods::Rows,
+    pods::{Pod, Rows},
     port_counters::Sides,
-    selection::{self, Selected, Selection, Wish},
+    selection::{self, Choice, Selected, Selection, Wish},
     settings::{MirrorWhen, PodSource, Settings},
     sink::{SinkState, keeper::Demand},
-    switch::{SinkFault, Switch},
+    switch::{Conflict, SinkFault, Switch},
     verdict::Report,
 };
 
 /// MTU in bytes that the mirror port gets as long as no Pod port is known: Ethernet's.
 const MTU: u32 = 1500;
+
+/// Annotations that are not understood which are told one by one.
+const MISREAD: usize = 5;
 
 /// The facts, as last heard.
 pub struct World {
@@ -69,7 +73,7 @@ impl World {
     pub fn of(settings: &Settings) -> Self {
         let cluster = match settings.pods {
             PodSource::Ovsdb => None,
-            PodSource::Kubernetes { .. } => Some(Cluster::new()),
+            PodSource::Kubernetes { .. } | PodSource::Unreadable { .. } => Some(Cluster::new()),
         };
         let mut world = Self::new(settings.wish.clone(), cluster);
         world.nic.clone_from(&settings.nic);
@@ -236,8 +240,90 @@ impl World {
 
     /// How many Pods are to be mirrored.
     #[must_use]
+    pub fn wanted_pods(&self) -> usize {
+        self.pods.wanted_pods()
+    }
+
+    /// Of how many Pods all is copied that is to be, once the switch has all flows of the plan.
+    #[must_use]
     pub fn mirrored_pods(&self) -> usize {
-        self.pods.mirrored_pods()
+        if self.plan().is_none() || self.audience.is_paused() || self.suspended().is_some() {
+            return 0;
+        }
+        let mut lacking: BTreeSet<_> = self.lacking().map(Selected::pod).collect();
+        let lifted = self.lifted.iter().filter_map(|port| self.mirrored_port(*port));
+        lacking.extend(lifted.map(Selected::pod));
+        self.wanted_pods().saturating_sub(lacking.len())
+    }
+
+    /// Ports of which something is not copied that is to be, as it can't be.
+    fn lacking(&self) -> impl Iterator<Item = &Selected> {
+        let rejected = self.plan().into_iter().flat_map(Plan::rejected);
+        let rejected = rejected.filter_map(|rejected| self.pods.port(&rejected.port));
+        rejected.chain(self.blind.keys().filter_map(|port| self.mirrored_port(*port)))
+    }
+
+    /// The Pods of which all is copied that is to be, once the switch has all flows of the plan; pauses apart.
+    #[must_use]
+    pub fn served_pods(&self) -> BTreeSet<Pod> {
+        if self.plan().is_none() || self.suspended().is_some() {
+            return BTreeSet::new();
+        }
+        let lacking: BTreeSet<_> = self.lacking().map(Selected::pod).collect();
+        self.mirrored().map(Selected::pod).filter(|pod| !lacking.contains(pod)).collect()
+    }
+
+    /// Why nothing is copied of a Pod, or not all; of one that is not among [`Self::served_pods`].
+    #[must_use]
+    pub fn reason_against(&self, pod: &Pod) -> String {
+        if let Some(suspended) = self.suspended() {
+            return suspended;
+        }
+        let is_its = |selected: &&Selected| selected.pod() == *pod;
+        if let Some(selected) = self.lacking().find(is_its) {
+            let plan = self.plan();
+            let rejected = plan.map(|plan| plan.rejected_of(&selected.port.interface));
+            let reason = rejected.and_then(|rejected| rejected.first().map(ToString::to_string));
+            return reason.or_else(|| self.blindness(selected)).unwrap_or_default();
+        }
+        let Some(selected) = self.pods().find(is_its) else {
+            return "it has no port on the bridge any more".to_owned();
+        };
+        match (selected.choice, self.wish.namespaces.refusal(pod.namespace.as_deref())) {
+            (Choice::Contested, _) => "several ports claim to be its".to_owned(),
+            (_, Some(refusal)) => refusal.to_string(),
+            (_, None) => "nobody asks for it any more".to_owned(),
+        }
+    }
+
+    /// Why nothing is copied now, whatever is to be mirrored; none if something is, or if it is not known. A pause for want of
+    /// listeners is no reason.
+    #[must_use]
+    pub fn suspended(&self) -> Option<String> {
+        self.plan()?;
+        let switch = self.switch.as_ref().ok()?;
+        let nic = &self.nic;
+        if self.sink.ofport.is_none() {
+            let problem = self.sink.problem.clone();
+            return problem.or_else(|| Some(format!("{nic} is not ready yet")));
+        }
+        if switch.marker().is_none() {
+            let conflicts = switch.conflicts();
+            let taken =
+                conflicts.iter().find(|conflict| matches!(conflict, Conflict::Marker { .. }));
+            let none = || "no two bits of reg10 are free".to_owned();
+            return Some(taken.map_or_else(none, ToString::to_string));
+        }
+        let is_down = self.sink.moved == Some(false);
+        self.sink_fault(switch).or_else(|| {
+            is_down.then(|| format!("{nic} is down in the network namespace that it was moved to"))
+        })
+    }
+
+    /// Whether nothing is copied of a port for a time, though nothing is wrong with it.
+    #[must_use]
+    pub fn is_withheld(&self, port: Option<OfPort>) -> bool {
+        self.audience.is_paused() || port.is_some_and(|port| self.lifted.contains(&port))
     }
 
     /// What the mirror port must adapt to.
@@ -402,7 +488,29 @@ impl World {
         let outage = known.and_then(Cluster::outage);
         let remark =
             |outage| format!("Kubernetes: {outage}; mirroring goes on with what was known");
-        outage.map(remark).into_iter().chain(self.audience.remark.clone()).collect()
+        let remarks = outage.map(remark).into_iter().chain(self.audience.remark.clone());
+        remarks.chain(self.misread()).collect()
+    }
+
+    /// The annotations of ports that are not understood, where they decide on what is mirrored.
+    fn misread(&self) -> Vec<String> {
+        if self.cluster.is_some() {
+            return Vec::new();
+        }
+        let misread = self.pods.misread();
+        let more = misread.len().saturating_sub(MISREAD);
+        let line = |selected: &Selected| {
+            let (pod, interface) = (selected.pod(), &selected.port.interface);
+            let value = selected.port.misread.as_deref().unwrap_or_default();
+            format!(
+                "{pod}: {MIRROR_ANNOTATION}={value:?} in external_ids of {interface} is neither true nor false, and is ignored"
+            )
+        };
+        let lines = misread.take(MISREAD).map(line);
+        let rest = format!(
+            "{more} more ports: {MIRROR_ANNOTATION} in their external_ids is neither true nor false"
+        );
+        lines.chain((more > 0).then_some(rest)).collect()
     }
 
     /// The cluster, if the API server is asked.

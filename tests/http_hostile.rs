@@ -322,6 +322,9 @@ fn status_tells_scripts_how_it_is() {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-type: application/json"), "{head}");
     let status: serde_json::Value = serde_json::from_str(body).unwrap();
+    // The settings name a bridge and sockets, too.
+    let (before, rest) = body.split_once("\"settings\":{").unwrap();
+    let body = format!("{before}\"settings\":{}", rest.split_once('}').unwrap().1);
     for field in status.as_object().unwrap().keys() {
         assert_eq!(body.matches(&format!("\"{field}\":")).count(), 1, "{field} twice: {body}");
     }
@@ -330,6 +333,10 @@ fn status_tells_scripts_how_it_is() {
     assert!(status["uptime_seconds"].as_f64().unwrap() > 0.0);
     assert_eq!(status["ovsdb"]["connected"], false);
     assert_eq!(status["nic"]["name"], "mirror0");
+    assert_eq!(
+        (&status["settings"]["bridge"], &status["settings"]["enable_mirror"]),
+        (&"br-int".into(), &false.into())
+    );
     assert_eq!(status["taps"], serde_json::json!([]));
     assert!(status["problems"][0].as_str().unwrap().starts_with("OVSDB: "), "{status}");
 }

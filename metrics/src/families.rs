@@ -29,11 +29,17 @@ pub(crate) const CONNECTION_CHANGED: Family = Family::gauge(
     &["to"],
     "When ofmirror_connected last changed, in seconds since 1970.",
 );
+pub(crate) const PODS_WANTED: Family = Family::gauge(
+    "ofmirror_pods_wanted",
+    Unit::Number,
+    &[],
+    "Pods with at least one port that is to be mirrored.",
+);
 pub(crate) const PODS_MIRRORED: Family = Family::gauge(
     "ofmirror_pods_mirrored",
     Unit::Number,
     &[],
-    "Pods with at least one port that is to be mirrored.",
+    "Those of them of which all that is to be copied is copied now.",
 );
 pub(crate) const PODS_REFUSED: Family = Family::gauge(
     "ofmirror_pods_refused",
@@ -227,6 +233,7 @@ pub const ALL: &[Family] = &[
     DEGRADED,
     CONNECTED,
     CONNECTION_CHANGED,
+    PODS_WANTED,
     PODS_MIRRORED,
     PODS_REFUSED,
     TAPS_REJECTED,

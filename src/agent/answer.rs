@@ -62,7 +62,9 @@ impl Agent {
 
     fn node_name(&self) -> Option<String> {
         match &self.settings.pods {
-            PodSource::Kubernetes { node, .. } => Some(node.clone()),
+            PodSource::Kubernetes { node, .. } | PodSource::Unreadable { node, .. } => {
+                Some(node.clone())
+            }
             PodSource::Ovsdb => host_name().ok(),
         }
     }

@@ -57,8 +57,9 @@ impl Kubernetes {
 impl Agent {
     /// Tells people how things stand with their Pods, once they stand still.
     pub(super) fn announce(&mut self, now: Instant) {
-        // While mirroring is paused there is nothing to tell of any Pod: it is neither mirrored nor refused.
-        if !self.is_complete() || self.world.audience().is_paused() {
+        // While mirroring is paused or suspended there is nothing to tell of any Pod: it is neither mirrored nor refused.
+        let world = &self.world;
+        if !self.is_complete() || world.audience().is_paused() || world.suspended().is_some() {
             return;
         }
         let Some(kubernetes) = &mut self.kubernetes else { return };

@@ -37,6 +37,7 @@ impl Agent {
         let start = Instant::now();
         if by(start + STEP, "the switch", "our flows", self.remove_flows()).await {
             info!("our flows are gone");
+            self.pod_log.end(&self.settings.nic, "the agent stops");
         }
         // One that this agent has not seen on its port may be another agent's.
         if self.has_drain() {

@@ -34,8 +34,8 @@ impl Agent {
             && problems.is_empty()
             && let Some(started) = self.started.take()
         {
-            let pods = self.world.mirrored_pods();
-            info!(pods, ms = milliseconds(started.elapsed()), "mirroring");
+            let (pods, wanted) = (self.world.mirrored_pods(), self.world.wanted_pods());
+            info!(pods, wanted, ms = milliseconds(started.elapsed()), "ready");
         }
         let mut degraded = Vec::new();
         if !self.ownership.is_others() {
@@ -58,6 +58,20 @@ impl Agent {
             *before = health;
             changed
         });
+    }
+
+    /// Logs which Pods are mirrored, as far as that is known and has changed. Pauses are logged as such.
+    pub(super) fn log_pods(&mut self) {
+        if !self.is_complete() || self.world.audience().is_paused() {
+            return;
+        }
+        let as_of = Some((self.world.revision(), self.world.suspended()));
+        if as_of != self.logged_as_of || self.pod_log.is_waiting() {
+            let world = &self.world;
+            let why = |pod: &_| world.reason_against(pod);
+            self.pod_log.look(&self.settings.nic, world.served_pods(), why);
+            self.logged_as_of = as_of;
+        }
     }
 
     /// Whether the switch has all flows that it should.
@@ -135,6 +149,7 @@ impl Agent {
         metrics.flows_desired.set(desired as i64);
         metrics.flows_installed.set(desired.saturating_sub(self.missing) as i64);
         metrics.flows_missing.set(self.missing as i64);
+        metrics.pods_wanted.set(self.world.wanted_pods() as i64);
         metrics.pods_mirrored.set(self.world.mirrored_pods() as i64);
         metrics.taps_rejected.reset();
         for rejected in self.world.plan().into_iter().flat_map(Plan::rejected) {

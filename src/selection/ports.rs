@@ -34,6 +34,8 @@ pub struct Selection {
     mirrored: HashMap<Pod, usize>,
     /// MTUs, and how many ports have them.
     mtus: BTreeMap<u32, usize>,
+    /// Those that have an annotation in OVSDB which is not understood.
+    misread: Names,
     /// Those to be decided anew.
     doubted: Names,
 }
@@ -41,12 +43,16 @@ pub struct Selection {
 impl Selection {
     /// The port of this name in OVS is so now, or there is none.
     pub fn set_port(&mut self, name: &Arc<str>, port: Option<PodPort>) {
+        self.misread.remove(name);
         if let Some(former) = self.ports.remove(name) {
             self.count(&former, -1);
             self.unlink(name, &former.port);
         }
         if let Some(port) = port {
             self.link(name, &port);
+            if port.misread.is_some() {
+                self.misread.insert(Arc::clone(name));
+            }
             let selected = Selected::undecided(port);
             self.count(&selected, 1);
             self.ports.insert(Arc::clone(name), selected);
@@ -103,9 +109,14 @@ impl Selection {
         self.port(self.numbered.get(&ofport)?.first()?)
     }
 
+    /// The ports that have an annotation in OVSDB which is not understood, in the order of their names.
+    pub fn misread(&self) -> impl ExactSizeIterator<Item = &Selected> {
+        self.misread.iter().map(|name| &self.ports[name])
+    }
+
     /// How many Pods are to be mirrored.
     #[must_use]
-    pub fn mirrored_pods(&self) -> usize {
+    pub fn wanted_pods(&self) -> usize {
         self.mirrored.len()
     }
 

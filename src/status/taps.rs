@@ -1,6 +1,6 @@
 //! The directions of the mirrored ports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use flows::{
     model::{Cookie, Flow, FlowCounters, OfPort, Purpose},
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::View;
 use crate::{pods::PodPort, selection::Selected};
 
-/// One direction of one mirrored port.
+/// One direction of one port that is to be mirrored.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tap {
     /// None with plain OVN.
@@ -24,6 +24,9 @@ pub struct Tap {
     pub ofport: Option<u32>,
     /// What is copied: what the Pod sends, or what it gets.
     pub direction: Direction,
+    /// Whether it is copied now. If not, and nothing is wrong with it, mirroring is paused, or lifted for a moment by
+    /// `--overhead-probe`.
+    pub mirrored: bool,
     /// Copies; none if they are not known.
     pub packets: Option<u64>,
     /// Bytes of the copies.
@@ -32,9 +35,16 @@ pub struct Tap {
     pub problem: Option<String>,
 }
 
+/// How many Pods have one that is not mirrored.
+pub(super) fn lacking(taps: &[Tap]) -> usize {
+    let lacking = taps.iter().filter(|tap| !tap.mirrored);
+    lacking.map(|tap| (&tap.namespace, &tap.pod)).collect::<HashSet<_>>().len()
+}
+
 /// All of them; `counters` has the copies of each, if they are known.
 pub(super) fn taps(
     view: &View<'_>,
+    suspended: bool,
     counters: impl Fn(&Selected, Direction) -> Option<FlowCounters>,
 ) -> Vec<Tap> {
     let missing = view.difference.map(|difference| by_cookie(&difference.missing));
@@ -45,15 +55,17 @@ pub(super) fn taps(
         let (port, pod) = (&selected.port, selected.pod());
         let missing = cookie(port, direction).and_then(|cookie| missing.get(&cookie));
         let counted = counters(selected, direction);
+        let problem = problem(view, suspended, selected, direction, missing);
         Tap {
             namespace: pod.namespace.as_deref().map(str::to_owned),
             pod: pod.name.to_string(),
             interface: port.interface.to_string(),
             ofport: port.ofport.map(|OfPort(number)| number),
             direction,
+            mirrored: problem.is_none() && !view.world.is_withheld(port.ofport),
             packets: counted.map(|counted| counted.packets),
             bytes: counted.map(|counted| counted.bytes),
-            problem: problem(view, selected, direction, missing),
+            problem,
         }
     })
     .collect()
@@ -79,16 +91,14 @@ fn by_cookie(flows: &[Flow]) -> HashMap<Cookie, usize> {
 /// What is wrong with one direction of a port.
 fn problem(
     view: &View<'_>,
+    suspended: bool,
     selected: &Selected,
     direction: Direction,
     missing: Option<&usize>,
 ) -> Option<String> {
     let Some(plan) = view.world.plan() else { return Some("unknown".to_owned()) };
-    if view.world.sink().ofport.is_none() {
-        return Some("no mirror port".to_owned());
-    }
-    if view.world.switch().is_ok_and(|switch| switch.marker().is_none()) {
-        return Some("no free marker bits".to_owned());
+    if suspended {
+        return Some(format!("suspended: nothing is copied to {}", view.sink.nic));
     }
     let rejected = plan.rejected_of(&selected.port.interface);
     let mut rejected = rejected.iter().filter(|rejected| rejected.direction == direction);

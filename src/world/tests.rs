@@ -206,7 +206,11 @@ fn while_nobody_listens_only_the_mirror_port_is_guarded_and_all_is_ready_for_who
     world.set_audience(audience(Some(false)));
     assert_eq!(planned(&mut world), Some([(Purpose::Guard, NIC)].into()));
     let rejected = world.plan().unwrap().rejected().count();
-    assert_eq!((rejected, world.mirrored_pods()), (1, 1), "it is told all the same");
+    assert_eq!(
+        (rejected, world.wanted_pods(), world.mirrored_pods()),
+        (1, 1, 0),
+        "it is told all the same"
+    );
     assert!(world.switch().unwrap().is_settled(), "nothing is to be asked that was not");
     world.set_audience(audience(Some(true)));
     world.follow();
@@ -256,7 +260,7 @@ fn only_annotated_pods_are_mirrored_unless_all_are_wished_for() {
         let mut world = world(all);
         world.set_ovsdb(database(&[2, 3]));
         let ports: Vec<_> = world.mirrored().filter_map(|selected| selected.port.ofport).collect();
-        (ports, world.mirrored_pods(), world.pods().len())
+        (ports, world.wanted_pods(), world.pods().len())
     };
     assert_eq!(mirrored(false), (vec![OfPort(2)], 1, 2));
     assert_eq!(mirrored(true), (vec![OfPort(2), OfPort(3)], 2, 2));
@@ -512,6 +516,7 @@ proptest! {
                 settle(&mut anew);
             }
             prop_assert_eq!(world.pods().collect::<Vec<_>>(), anew.pods().collect::<Vec<_>>());
+            prop_assert_eq!(world.wanted_pods(), anew.wanted_pods());
             prop_assert_eq!(world.mirrored_pods(), anew.mirrored_pods());
             prop_assert_eq!(world.demand().mtu, anew.demand().mtu);
             prop_assert_eq!(world.plan().cloned(), anew.plan().cloned());

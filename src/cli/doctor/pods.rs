@@ -5,6 +5,9 @@ use crate::{annotation::MIRROR_ANNOTATION, observe::Observation, settings::PodSo
 
 pub(super) fn api_server(seen: &Observation) -> Check {
     let subject = "Kubernetes";
+    if let PodSource::Unreadable { reason, .. } = &seen.settings().pods {
+        return Check::skipped(subject, reason);
+    }
     let (PodSource::Kubernetes { config, node }, Some(cluster)) =
         (&seen.settings().pods, seen.world.cluster())
     else {

@@ -95,7 +95,7 @@ impl Agent {
 
 fn warnings(world: &World) -> Vec<String> {
     let warning = world.sink().warning.clone();
-    warning.into_iter().chain(world.audience().remark.clone()).collect()
+    warning.into_iter().chain(world.remarks()).collect()
 }
 
 fn problems(seen: &Observation, difference: Option<&Difference>) -> Vec<String> {

@@ -15,8 +15,8 @@ pub(super) fn render(report: &Report) -> String {
         text.push('\n');
         text.push_str(&print::table(&taps(status), &[3, 4]));
     }
-    if let (Some(mirrored), Some(others)) = (status.pods_mirrored, status.pods_not_mirrored) {
-        text.push_str(&format!("\n{} mirrored, {others} not.\n", count(mirrored, "Pod")));
+    if let Some(pods) = pods(status) {
+        text.push_str(&format!("\n{pods}\n"));
     }
     for (title, lines) in [("Wrong", &report.problems), ("Note", &report.warnings)] {
         if !lines.is_empty() {
@@ -26,6 +26,31 @@ pub(super) fn render(report: &Report) -> String {
         }
     }
     text
+}
+
+/// How many Pods are mirrored, and how many of those that should be.
+fn pods(status: &Status) -> Option<String> {
+    let (wanted, total) = (status.pods_wanted?, status.pods_mirrored.zip(status.pods_not_mirrored));
+    Some(match total {
+        None => {
+            let are = if wanted == 1 { "is" } else { "are" };
+            format!(
+                "It is not known whether {} that should be mirrored {are}.",
+                count(wanted, "Pod")
+            )
+        }
+        Some((mirrored, others)) if mirrored == wanted => {
+            format!("{} mirrored, {others} not.", count(mirrored, "Pod"))
+        }
+        Some((mirrored, others)) => {
+            let why = if status.paused { "; mirroring is paused" } else { "" };
+            let left = (mirrored + others).saturating_sub(wanted);
+            format!(
+                "{mirrored} of {} mirrored that should be, {left} not asked for{why}.",
+                count(wanted, "Pod")
+            )
+        }
+    })
 }
 
 fn services(report: &Report) -> Vec<[String; 3]> {
@@ -54,13 +79,16 @@ fn services(report: &Report) -> Vec<[String; 3]> {
     };
     rows.push(row("NIC", state, device(status)));
     if let Some(flows) = &status.flows {
-        let in_sync =
-            if (flows.missing, flows.superfluous) == (0, 0) { "in sync" } else { "differ" };
+        let state = match (flows.missing, flows.superfluous) {
+            (0, 0) if status.suspended.is_some() => "suspended",
+            (0, 0) => "in sync",
+            _ => "differ",
+        };
         let detail = format!(
             "{} desired, {} in the switch, {} missing, {} too many",
             flows.desired, flows.observed, flows.missing, flows.superfluous
         );
-        rows.push(row("Flows", in_sync, detail));
+        rows.push(row("Flows", state, detail));
     }
     rows
 }
@@ -118,7 +146,11 @@ fn readiness(agent: &Agent) -> &'static str {
 
 fn taps(status: &Status) -> Vec<[String; 6]> {
     let header = ["POD", "PORT", "DIRECTION", "PACKETS", "BYTES", "STATE"].map(str::to_owned);
-    let fine = if status.paused { "paused" } else { "ok" };
+    let fine = |tap: &Tap| match tap.mirrored {
+        true => "ok",
+        false if status.paused => "paused",
+        false => "lifted for a moment",
+    };
     let unknown = || "?".to_owned();
     let rows = status.taps.iter().map(|tap: &Tap| {
         let pod = match &tap.namespace {
@@ -131,7 +163,7 @@ fn taps(status: &Status) -> Vec<[String; 6]> {
             tap.direction.to_string(),
             tap.packets.map_or_else(unknown, |packets| packets.to_string()),
             tap.bytes.map_or_else(unknown, |bytes| ByteSize::b(bytes).to_string()),
-            tap.problem.clone().unwrap_or_else(|| fine.to_owned()),
+            tap.problem.clone().unwrap_or_else(|| fine(tap).to_owned()),
         ]
     });
     std::iter::once(header).chain(rows).collect()

@@ -191,20 +191,31 @@ function connections(status) {
   byId('connections').replaceChildren(...all.map(([name, connection]) => entry(name, connection)));
 }
 
+// What becomes of the Pods that are not mirrored.
+function podsDetail(status) {
+  const { pods_wanted: wanted, pods_mirrored: mirrored, pods_not_mirrored: others } = status;
+  if (wanted === null) return 'nobody has told which there are';
+  if (mirrored === null) return `${number.format(wanted)} should be`;
+  if (mirrored === wanted) return `${number.format(others)} not`;
+  const left = mirrored + others - wanted;
+  return `of ${number.format(wanted)} that ${status.paused ? 'will be when somebody listens' : 'should be'}; ${number.format(left)} not asked for`;
+}
+
 function tiles(status) {
   const { flows, nic } = status;
   const isKnown = status.pods_mirrored !== null;
   say('pods', isKnown ? `${number.format(status.pods_mirrored)} mirrored` : 'unknown');
-  say('pods-detail', isKnown ? `${number.format(status.pods_not_mirrored)} not` : 'nobody has told which there are');
+  byId('pods').className = isKnown && status.pods_mirrored === status.pods_wanted || status.paused ? '' : 'bad';
+  say('pods-detail', podsDetail(status));
   if (flows) {
-    say('flows', flows.missing || flows.superfluous ? 'differ' : 'in sync');
+    say('flows', flows.missing || flows.superfluous ? 'differ' : status.suspended === null ? 'in sync' : 'suspended');
     say('flows-detail', `${flows.desired} desired, ${flows.desired - flows.missing} installed, ` +
       `${flows.missing} missing${flows.superfluous ? `, ${flows.superfluous} too many` : ''}`);
   } else {
     say('flows', 'unknown');
     say('flows-detail', 'not everything is known that they depend on');
   }
-  byId('flows').className = flows && !flows.missing && !flows.superfluous ? '' : 'bad';
+  byId('flows').className = flows && !flows.missing && !flows.superfluous && status.suspended === null ? '' : 'bad';
   say('nic', `${nic.name} ${nic.up === null ? 'missing' : nic.up ? 'up' : 'down'}`);
   byId('nic').className = nic.up ? 'foreign' : 'foreign bad';
   say('nic-detail', [

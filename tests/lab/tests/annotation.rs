@@ -176,3 +176,91 @@ fn runs(wire: &[Frame], copies: &[Frame]) -> Vec<(usize, usize)> {
     }
     runs
 }
+
+/// What a Pod is called in the log, by what `/status` says of the only one that is to be mirrored.
+fn name_of_only(agent: &Agent<'_>) -> Result<String> {
+    let status = agent.status()?;
+    let tap = &status["taps"][0];
+    let pod = tap["pod"].as_str().unwrap_or_default();
+    Ok(tap["namespace"].as_str().map_or_else(|| pod.to_owned(), |space| format!("{space}/{pod}")))
+}
+
+fn await_log(agent: &Agent<'_>, text: &str) -> Result {
+    until(&format!("the log to have {text:?}"), || {
+        Ok(agent.log()?.lines().any(|line| line.contains(text)).then_some(()))
+    })
+    .map_err(|error| error.context(agent.log().unwrap_or_default()))
+}
+
+#[test]
+fn the_log_names_each_pod_that_comes_and_goes_and_says_why() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&[])?;
+    node.annotate("a")?;
+    await_flows(&node, &agent, ONE_POD)?;
+    let name = name_of_only(&agent)?;
+    await_log(&agent, &format!(" mirroring {name} to mirror0"))?;
+    node.unannotate("a")?;
+    await_log(
+        &agent,
+        &format!("no longer mirroring {name} to mirror0: nobody asks for it any more"),
+    )?;
+    node.annotate("a")?;
+    until("the log to name the Pod again", || {
+        let named = agent.log()?.matches(&format!(" mirroring {name} to mirror0\n")).count();
+        // The line of its end has the words, too, and then a reason.
+        Ok((named == 2).then_some(()))
+    })?;
+    node.vsctl(["del-port", "br-int", node.pod("a").interface()])?;
+    await_log(
+        &agent,
+        &format!("no longer mirroring {name} to mirror0: it has no port on the bridge"),
+    )?;
+    agent.stop()
+}
+
+#[test]
+fn an_annotation_that_is_neither_true_nor_false_is_logged_and_told() -> Result {
+    let node = Node::start()?;
+    let agent = node.agent(&[])?;
+    let interface = node.pod("a").interface().to_owned();
+    let value = "external_ids:ovn.kubernetes.io/mirror=yes";
+    node.vsctl(["set", "interface", &interface, value])?;
+    let told = format!(
+        "ovn.kubernetes.io/mirror=\"yes\" in external_ids of {interface} is neither true nor false"
+    );
+    await_log(&agent, &told)?;
+    let remarks = agent.status()?["remarks"].to_string();
+    assert!(remarks.contains("is neither true nor false"), "{remarks}");
+    assert!(agent.is_ready()?);
+    node.annotate("a")?;
+    await_log(&agent, "no longer: ")?;
+    agent.stop()
+}
+
+/// A Mirror record of OVSDB that copies everything to the mirror NIC, too.
+const RECORD: &str = "-- --id=@out get port mirror0 -- --id=@m create mirror name=m0 select_all=true output_port=@out \
+     -- set bridge br-int mirrors=@m";
+
+#[test]
+fn while_a_mirror_record_suspends_mirroring_nothing_is_shown_as_mirrored() -> Result {
+    let node = Node::start()?;
+    node.annotate("a")?;
+    let agent = node.agent(&[])?;
+    let name = name_of_only(&agent)?;
+    let pods = || -> Result<[Option<u64>; 2]> {
+        let status = agent.status()?;
+        Ok(["pods_wanted", "pods_mirrored"].map(|field| status[field].as_u64()))
+    };
+    assert_eq!(pods()?, [Some(1), Some(1)]);
+    await_log(&agent, &format!(" mirroring {name} to mirror0"))?;
+    node.vsctl(RECORD.split_whitespace())?;
+    until("nothing to be mirrored", || Ok((pods()? == [Some(1), Some(0)]).then_some(())))?;
+    assert!(agent.status()?["suspended"].to_string().contains("m0"), "{}", agent.status()?);
+    assert_eq!(agent.metric("ofmirror_pods_wanted")?, 1.0);
+    assert_eq!(agent.metric("ofmirror_pods_mirrored")?, 0.0);
+    await_log(&agent, &format!("no longer mirroring {name} to mirror0: Mirror record \"m0\""))?;
+    node.vsctl(["clear", "bridge", "br-int", "mirrors"])?;
+    until("the Pod to be mirrored", || Ok((pods()? == [Some(1), Some(1)]).then_some(())))?;
+    agent.stop()
+}

@@ -213,6 +213,35 @@ fn a_person_sees_that_mirroring_is_paused_and_that_it_goes_on() -> Result {
 }
 
 #[test]
+fn a_person_sees_that_what_is_wanted_is_not_done_while_mirroring_is_suspended() -> Result {
+    let node = Node::start()?;
+    node.annotate("a")?;
+    let agent = node.agent(&[])?;
+    let browser = node.browser()?;
+    browser.open(&url(&agent))?;
+    let tile = |id: &str, text: &str| {
+        until(&format!("the tile {id} to say {text:?}"), || {
+            let shown =
+                browser.run(&format!("return document.getElementById('{id}').innerText"))?;
+            Ok(shown.as_str().unwrap_or_default().contains(text).then_some(()))
+        })
+    };
+    tile("pods", "1 mirrored")?;
+    tile("flows", "in sync")?;
+    let record = "-- --id=@out get port mirror0 -- --id=@m create mirror name=m0 select_all=true \
+         output_port=@out -- set bridge br-int mirrors=@m";
+    node.vsctl(record.split_whitespace())?;
+    tile("pods", "0 mirrored")?;
+    tile("pods-detail", "of 1 that should be; ")?;
+    tile("flows", "suspended")?;
+    tile("problems", "m0")?;
+    node.vsctl(["clear", "bridge", "br-int", "mirrors"])?;
+    tile("pods", "1 mirrored")?;
+    tile("flows", "in sync")?;
+    agent.stop()
+}
+
+#[test]
 fn what_mirroring_costs_is_shown_with_its_error_once_it_is_known() -> Result {
     let node = Node::start()?;
     let agent = node.agent(&[])?;
