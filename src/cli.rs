@@ -3,26 +3,32 @@
 mod agent;
 mod doctor;
 mod flows;
+mod place;
 mod pods;
 mod print;
+mod running;
 mod status;
+mod variables;
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     net::SocketAddr,
-    path::PathBuf,
     process::ExitCode,
 };
 
 use ::flows::marker::MarkerBits;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::BoolishValueParser, error::ErrorKind, parser::ValueSource,
+};
 
+use self::place::Place;
 use crate::{
-    endpoint::Endpoint,
     foreign,
     observe::{self, Observation},
     selection::Wish,
-    settings::{MirrorWhen, Settings},
+    settings::{MirrorWhen, PodSource, Settings},
 };
 
 /// Mirrors the traffic of Pods on an OVN node to a NIC, by OpenFlow flows that never decide where a packet goes.
@@ -61,6 +67,29 @@ enum Command {
     },
 }
 
+impl Command {
+    fn node(&mut self) -> Option<&mut Node> {
+        match self {
+            Self::Agent(options) => Some(&mut options.node),
+            Self::Status(options) => Some(&mut options.node),
+            Self::Flows(options) => Some(&mut options.node),
+            Self::Doctor(options) => Some(&mut options.node),
+            Self::Completions { .. } => None,
+        }
+    }
+}
+
+/// The names of the arguments that a flag or a variable has set.
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    let is_given = |id: &&str| {
+        matches!(
+            matches.value_source(id),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
+    };
+    matches.ids().map(clap::Id::as_str).filter(is_given).map(str::to_owned).collect()
+}
+
 /// Where the node's Open vSwitch is, and what is to be mirrored; the same for every command.
 #[derive(Clone, Debug, Args)]
 struct Node {
@@ -76,33 +105,18 @@ struct Node {
     mirror_iface: String,
 
     /// Wait for the mirror NIC if the host has none of that name, instead of making it
-    #[arg(long, env = "OFMIRROR_MIRROR_IFACE_MUST_EXIST")]
+    #[arg(
+        long, env = "OFMIRROR_MIRROR_IFACE_MUST_EXIST", value_parser = BoolishValueParser::new(),
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true
+    )]
     mirror_iface_must_exist: bool,
 
     /// When to copy. A NIC whose listeners can't be seen from here, such as a physical one, is always copied to
     #[arg(long, env = "OFMIRROR_MIRROR_WHEN", default_value = "always", value_name = "WHEN")]
     mirror_when: MirrorWhen,
 
-    /// Bridge that OVN runs
-    #[arg(long, env = "OFMIRROR_BRIDGE", default_value = "br-int", value_name = "NAME", value_parser = nic_name)]
-    bridge: String,
-
-    /// Folder with the sockets of Open vSwitch
-    #[arg(
-        long,
-        env = "OFMIRROR_OVS_RUNDIR",
-        default_value = "/var/run/openvswitch",
-        value_name = "FOLDER"
-    )]
-    ovs_rundir: PathBuf,
-
-    /// OVSDB's socket, unix:PATH or tcp:HOST:PORT [default: db.sock in --ovs-rundir]
-    #[arg(long, env = "OFMIRROR_OVSDB", value_name = "SOCKET")]
-    ovsdb: Option<Endpoint>,
-
-    /// The bridge's OpenFlow socket, unix:PATH or tcp:HOST:PORT [default: BRIDGE.mgmt in --ovs-rundir]
-    #[arg(long, env = "OFMIRROR_OPENFLOW", value_name = "SOCKET")]
-    openflow: Option<Endpoint>,
+    #[command(flatten)]
+    place: Place,
 
     /// Two bits of OVN's register reg10 to mark frames with, as in 27,26; auto finds free ones
     #[arg(long, env = "OFMIRROR_MARKER_BITS", default_value = "auto", value_name = "BITS", value_parser = marker_bits)]
@@ -112,6 +126,14 @@ struct Node {
     /// Whoever reaches it reads the names of mirrored Pods, so give it one of localhost or of a network that may
     #[arg(long, env = "OFMIRROR_METRICS_ADDR", default_value = "127.0.0.1:9475", value_name = "ADDR:PORT", value_parser = metrics_address)]
     metrics_addr: MetricsAddress,
+
+    /// The names of the fields that a flag or a variable has set.
+    #[arg(skip)]
+    given: BTreeSet<String>,
+
+    /// Whether these are the settings of the running agent.
+    #[arg(skip)]
+    is_agents: bool,
 }
 
 /// `auto`, or two bits.
@@ -123,51 +145,75 @@ struct MarkerChoice(Option<MarkerBits>);
 struct MetricsAddress(Option<SocketAddr>);
 
 impl Node {
-    fn ovsdb(&self) -> Endpoint {
-        self.ovsdb.clone().unwrap_or_else(|| Endpoint::Unix(self.ovs_rundir.join("db.sock")))
+    /// Where the running agent answers, and is asked for its settings and its readiness.
+    fn agent_address(&self) -> Option<SocketAddr> {
+        self.metrics_addr.0
     }
 
-    fn openflow(&self) -> Endpoint {
-        let socket = || self.ovs_rundir.join(format!("{}.mgmt", self.bridge));
-        self.openflow.clone().unwrap_or_else(|| Endpoint::Unix(socket()))
-    }
-
-    /// Looks at everything once, without changing anything.
-    fn observe(&self) -> anyhow::Result<Observation> {
+    /// Looks at everything once, without changing anything; by the settings of the running agent, if there is one.
+    fn observe(&mut self) -> anyhow::Result<Observation> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
+            let agent = self.follow_agent().await;
             let settings = self.settings().await?;
-            Ok(observe::observe(settings, self.metrics_addr.0, observe::LIMIT).await)
+            Ok(observe::observe(settings, agent, observe::LIMIT).await)
         })
     }
 
     async fn settings(&self) -> anyhow::Result<Settings> {
-        if self.mirror_iface == self.bridge {
+        if self.mirror_iface == self.place.bridge {
             let both = format!(
                 "--mirror-iface and --bridge are both '{}', but a bridge can't get the copies: name another NIC",
-                self.bridge
+                self.place.bridge
             );
             Cli::command().error(ErrorKind::ValueValidation, both).exit();
         }
         Ok(Settings {
             wish: Wish {
-                bridge: self.bridge.clone(),
+                bridge: self.place.bridge.clone(),
                 all: self.pods.enable_mirror,
                 namespaces: self.pods.rule(),
             },
             nic: self.mirror_iface.clone(),
             nic_must_exist: self.mirror_iface_must_exist,
-            run_folder: self.ovs_rundir.clone(),
-            ovsdb: self.ovsdb(),
-            openflow: self.openflow(),
+            run_folder: self.place.ovs_rundir.clone(),
+            ovsdb: self.place.ovsdb(),
+            openflow: self.place.openflow(),
             marker: self.marker_bits.0,
-            pods: self.pods.source().await?,
+            pods: self.pod_source().await?,
             when: self.mirror_when,
         })
+    }
+
+    async fn pod_source(&self) -> anyhow::Result<PodSource> {
+        match self.pods.source().await {
+            // The agent's credentials are its own. What needs no Pods can be shown without.
+            Err(error) if self.is_agents => Ok(PodSource::Unreadable {
+                node: self.pods.node_name()?,
+                reason: format!(
+                    "the agent learns of Pods from the API server, which this command can't ask: {error:#}; run it where the agent runs, as by kubectl exec, or set KUBECONFIG"
+                ),
+            }),
+            source => source,
+        }
     }
 }
 
 impl Cli {
+    /// Reads the command line and the environment. Ends the process when they are wrong, or ask for help.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let Err(unknown) = variables::check(&Self::command()) {
+            Self::command().error(ErrorKind::UnknownArgument, unknown).exit();
+        }
+        if let (Some(node), Some((_, matches))) = (cli.command.node(), matches.subcommand()) {
+            node.given = given(matches);
+        }
+        cli
+    }
+
     /// Does what the command line says.
     #[must_use]
     pub fn run(self) -> ExitCode {
@@ -192,15 +238,17 @@ impl Cli {
 }
 
 fn nic_name(text: &str) -> Result<String, String> {
-    // IFNAMSIZ of linux/if.h counts the terminating zero; what else the kernel refuses is in dev_valid_name().
-    let valid = (1..16).contains(&text.len())
-        && !matches!(text, "." | "..")
-        // The kernel makes another name of one with '%': of mirror%d the first of mirror0, mirror1 ... that is free.
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("a device's name has 1 to 15 letters, digits, '-', '_' or '.'".to_owned())
+    const FORM: &str = "a device's name has 1 to 15 letters, digits, '-', '_' or '.'";
+    // What the kernel refuses is in dev_valid_name(). It makes another name of one with '%': of mirror%d the first of
+    // mirror0, mirror1 ... that is free.
+    let has_bad_byte =
+        text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'/' | b':' | b'%'));
+    match text.len() {
+        0 => Err(format!("the name is empty: {FORM}")),
+        // IFNAMSIZ of linux/if.h counts the terminating zero.
+        1..=15 if !has_bad_byte && !matches!(text, "." | "..") => Ok(text.to_owned()),
+        1..=15 => Err(FORM.to_owned()),
+        length => Err(format!("the name has {length} bytes: {FORM}")),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use ofmirror::{cli::Cli, panics};
 
 fn main() -> ExitCode {
     panics::end_the_process();
-    Cli::parse().run()
+    Cli::read().run()
 }

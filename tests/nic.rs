@@ -19,7 +19,7 @@ use ofmirror::nic::{
 };
 
 /// Tells the test that it is the inner run, and how deep.
-const INSIDE: &str = "OFMIRROR_TEST_NAMESPACE";
+const INSIDE: &str = "TEST_IN_NAMESPACE";
 
 /// Runs `body` in a fresh network namespace, after `ip` has carried out `setup`, a command a line.
 fn in_namespace(test: &str, setup: &str, body: impl AsyncFnOnce()) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Tells the test that it is the inner run.
-const INSIDE: &str = "OFMIRROR_TEST_PANIC";
+const INSIDE: &str = "TEST_PANIC";
 /// SIGABRT of signal.h.
 const ABORT: i32 = 6;
 

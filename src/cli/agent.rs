@@ -3,12 +3,11 @@
 mod log;
 mod removed;
 mod stop;
-mod variables;
 
 use std::{env, process::ExitCode};
 
 use anyhow::bail;
-use clap::{Args, Command, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use log::LogFormat;
 use metrics::Metrics;
 use tokio::sync::watch;
@@ -47,7 +46,7 @@ const LOG: &str = "info,kube_client=error,kube_runtime=error";
 #[command(after_help = HELP)]
 pub(super) struct Options {
     #[command(flatten)]
-    node: Node,
+    pub(super) node: Node,
 
     /// What becomes of our flows, and of the mirror port and its bridge if the agent made them, when the agent is told to stop
     #[arg(long, env = "OFMIRROR_ON_EXIT", default_value = "remove")]
@@ -55,7 +54,10 @@ pub(super) struct Options {
 
     /// Let Mirror records of OVSDB that copy to the mirror NIC too select nothing, such as Kube-OVN's m0; they stay, since Kube-OVN
     /// sets up no Pod without it
-    #[arg(long, env = "OFMIRROR_REPLACE_MIRRORS")]
+    #[arg(
+        long, env = "OFMIRROR_REPLACE_MIRRORS", value_parser = BoolishValueParser::new(),
+        default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true
+    )]
     replace_mirrors: bool,
 
     /// Whether copies go on to the host's own network stack when packet sockets have had them, on a mirror NIC that the agent made
@@ -90,11 +92,6 @@ enum OnExit {
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         self.start_log();
-        for name in variables::unknown(&Self::augment_args(Command::new("agent"))) {
-            tracing::warn!(
-                "no flag has the variable {name}; `ofmirror agent --help` names those that have one"
-            );
-        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.mirror())?;
         Ok(ExitCode::SUCCESS)
@@ -119,7 +116,7 @@ impl Options {
         };
         let settings = self.node.settings().await?;
         let agent = Agent::start(settings, manners, metrics, sender, inquiries)?;
-        let folder = &self.node.ovs_rundir;
+        let folder = &self.node.place.ovs_rundir;
         tokio::select! {
             result = agent.run(stop) => Ok(result?),
             // Without a farewell: there is nobody to say it to, and the next agent adopts whatever is left.

@@ -17,8 +17,11 @@ use crate::observe::Observation;
 const HELP: &str = "\
 Examples:
   ofmirror doctor                                    check this node for the agent's default settings
-  ofmirror doctor --bridge br0 --mirror-iface eth1   give it the agent's flags
+  ofmirror doctor --bridge br0 --mirror-iface eth1   for those of an agent that does not run yet
+  ofmirror doctor --metrics-addr none --bridge br0   for other settings than those of the agent that runs
   kubectl -n NAMESPACE exec POD -- ofmirror doctor   within the agent's Pod: its rights, its mounts
+
+While an agent runs its own settings count, and flags that say something else are reported.
 
 Each line is ok, a warning (mirroring works, but something is worse than it could be), failed, or skipped because
 it depends on something that failed. Nothing is changed.
@@ -29,13 +32,14 @@ Exit status: 0 if nothing failed, 1 if something did.";
 #[command(after_help = HELP)]
 pub(super) struct Options {
     #[command(flatten)]
-    node: Node,
+    pub(super) node: Node,
 }
 
 impl Options {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self) -> anyhow::Result<ExitCode> {
+        let seen = self.node.observe()?;
         let host = Host::look(&self.node);
-        let checks = diagnose(&host, &self.node.observe()?);
+        let checks = diagnose(&host, &seen);
         print::write(render(&checks).as_bytes())?;
         let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

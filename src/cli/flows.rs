@@ -23,13 +23,15 @@ Examples:
 Lines are in the syntax of ovs-ofctl, with the Pod as a comment at their end. It takes them back:
   ofmirror flows --desired | ovs-ofctl -O OpenFlow15 add-flows br-int -
 
+The settings are those of the agent that runs, which is asked at --metrics-addr. Flags count where none does.
+
 Nothing is changed. Exit status: 0; 1 if --diff finds a difference, or the flows can't be read.";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Options {
     #[command(flatten)]
-    node: Node,
+    pub(super) node: Node,
 
     /// Print the flows that the switch should have, instead of those that it has
     #[arg(long, conflicts_with = "diff")]
@@ -85,16 +87,16 @@ struct FlowReport {
 }
 
 impl Options {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self) -> anyhow::Result<ExitCode> {
         let seen = self.node.observe()?;
         if let Err(reason) = seen.world.switch() {
-            bail!("the flows of {} can't be read: {reason}", self.node.bridge);
+            bail!("the flows of {} can't be read: {reason}", self.node.place.bridge);
         }
         let difference = seen.difference();
         if (self.desired || self.diff) && seen.plan().is_none() {
             bail!(
                 "which flows {} should have is not known: {}",
-                self.node.bridge,
+                self.node.place.bridge,
                 seen.world.problems().join("; ")
             );
         }

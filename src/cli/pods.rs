@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, env};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
-use crate::{kubernetes::client, selection::NamespaceRule, settings};
+use crate::{
+    kubernetes::client,
+    selection::NamespaceRule,
+    settings::{self, StatedSettings, StatedSource},
+};
 
 /// What Kubernetes sets in every Pod.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
@@ -57,6 +61,38 @@ enum PodSource {
 struct Namespaces(BTreeSet<String>);
 
 impl Pods {
+    /// Where Pods are learnt from, without looking how.
+    pub(super) fn stated_source(&self) -> StatedSource {
+        let in_cluster = env::var_os(IN_CLUSTER).is_some();
+        match self.pod_source {
+            Some(PodSource::Kubernetes) => StatedSource::Kubernetes,
+            None if in_cluster => StatedSource::Kubernetes,
+            Some(PodSource::Ovsdb) | None => StatedSource::Ovsdb,
+        }
+    }
+
+    /// Takes what an agent states in place of the flags.
+    ///
+    /// # Errors
+    /// A name that can't be one.
+    pub(super) fn adopt(&mut self, stated: &StatedSettings) -> Result<(), String> {
+        let list = |names: &BTreeSet<String>| {
+            namespaces(&names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+        };
+        let allowed = stated.allow_namespaces.as_ref().map(list).transpose()?;
+        let denied = list(&stated.deny_namespaces)?;
+        if let Some(name) = &stated.node_name {
+            self.node_name = Some(subdomain(name)?);
+        }
+        (self.allow_namespaces, self.deny_namespaces) = (allowed, Some(denied));
+        self.enable_mirror = stated.enable_mirror;
+        self.pod_source = Some(match stated.pod_source {
+            StatedSource::Kubernetes => PodSource::Kubernetes,
+            StatedSource::Ovsdb => PodSource::Ovsdb,
+        });
+        Ok(())
+    }
+
     /// Whose Pods may be mirrored.
     pub(super) fn rule(&self) -> NamespaceRule {
         let names = |list: &Namespaces| list.0.clone();
@@ -72,18 +108,17 @@ impl Pods {
 
     /// Where Pods are learnt from.
     pub(super) async fn source(&self) -> anyhow::Result<settings::PodSource> {
-        let in_cluster = env::var_os(IN_CLUSTER).is_some();
-        match self.pod_source {
-            Some(PodSource::Ovsdb) => Ok(settings::PodSource::Ovsdb),
-            None if !in_cluster => Ok(settings::PodSource::Ovsdb),
-            Some(PodSource::Kubernetes) | None => Ok(settings::PodSource::Kubernetes {
+        match self.stated_source() {
+            StatedSource::Ovsdb => Ok(settings::PodSource::Ovsdb),
+            StatedSource::Kubernetes => Ok(settings::PodSource::Kubernetes {
                 config: Box::new(client::configure().await?),
                 node: self.node_name()?,
             }),
         }
     }
 
-    fn node_name(&self) -> anyhow::Result<String> {
+    /// This node's name in Kubernetes.
+    pub(super) fn node_name(&self) -> anyhow::Result<String> {
         if let Some(name) = &self.node_name {
             return Ok(name.clone());
         }

@@ -19,6 +19,11 @@ pub(super) fn write(text: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// Writes a line to standard error, for people; that nobody reads it is no failure.
+pub(super) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "ofmirror: {}", line(text));
+}
+
 /// An indented JSON text that ends in a new line.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(foreign::json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")

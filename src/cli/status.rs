@@ -13,9 +13,11 @@ use super::{Node, print};
 const HELP: &str = "\
 Examples:
   ofmirror status                            a table for people
-  ofmirror status --enable-mirror            for an agent that mirrors all Pods: give it the agent's flags
   ofmirror status -o json | jq .problems     for programs; the names of the fields are stable
   watch -n1 ofmirror status                  see the counters grow
+
+The settings are those of the agent that runs, which is asked at --metrics-addr. Flags count where none does, and those
+that say something else than the agent are reported.
 
 PACKETS and BYTES are copies. A frame that goes from one mirrored Pod to another is copied once, where it is sent,
 so to_pod counts only what was not copied before.
@@ -26,7 +28,7 @@ Nothing is changed. Exit status: 0 all is well, 1 something is wrong or can't be
 #[command(after_help = HELP)]
 pub(super) struct Options {
     #[command(flatten)]
-    node: Node,
+    pub(super) node: Node,
 
     /// How to print it
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
@@ -44,7 +46,7 @@ enum Format {
 }
 
 impl Options {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self) -> anyhow::Result<ExitCode> {
         let report = Report::of(&self.node.observe()?);
         let text = match self.output {
             Format::Table => table::render(&report),

@@ -5,17 +5,27 @@
 
 use std::{
     env,
-    io::Write as _,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
 };
 
+use flows::marker::MarkerBits;
 use metrics::Metrics;
 use ofmirror::{
+    endpoint::Endpoint,
     foreign,
     health::Health,
     http::{self, Service},
     inquiry, nic,
+    ovsdb::Snapshot,
+    selection::{NamespaceRule, Wish},
+    settings::{MirrorWhen, PodSource, Settings, StatedSettings},
+    sink::Facts,
+    status::{Status, View, live::Live},
+    world::World,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -23,7 +33,7 @@ use tokio::sync::watch;
 use super::{Run, dummy_ovs::Ovs, finished, ofmirror};
 
 /// Tells the test that it is the inner run.
-const INSIDE: &str = "OFMIRROR_TEST_NAMESPACE";
+const INSIDE: &str = "TEST_IN_NAMESPACE";
 
 /// A broadcast from the Pod `web`.
 const FRAME: &str =
@@ -33,6 +43,7 @@ struct Node {
     ovs: Ovs,
     agent: String,
     health: watch::Sender<Health>,
+    settings: Arc<Mutex<Settings>>,
 }
 
 /// Runs `body` on a node where one Pod of two is annotated.
@@ -67,8 +78,9 @@ fn on_a_node(test: &str, body: impl FnOnce(Node)) {
             &[&format!("table=65,priority=100,reg15={number},metadata=1 actions=output:{number}")],
         );
     }
-    let (health, agent) = serve_health();
-    body(Node { ovs, agent: agent.to_string(), health });
+    let settings = Arc::new(Mutex::new(settings(&ovs)));
+    let (health, agent) = serve_agent(Arc::clone(&settings));
+    body(Node { ovs, agent: agent.to_string(), health, settings });
 }
 
 fn ip(arguments: &str) {
@@ -76,18 +88,69 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {output:#?}");
 }
 
+/// Those of an agent without flags.
+fn settings(ovs: &Ovs) -> Settings {
+    Settings {
+        wish: Wish {
+            bridge: "br-int".to_owned(),
+            all: false,
+            namespaces: NamespaceRule { denied: ["kube-system".to_owned()].into(), allowed: None },
+        },
+        nic: "mirror0".to_owned(),
+        nic_must_exist: false,
+        run_folder: ovs.path("").into(),
+        ovsdb: Endpoint::Unix(ovs.path("db.sock").into()),
+        openflow: ovs.management(),
+        marker: None,
+        pods: PodSource::Ovsdb,
+        when: MirrorWhen::Always,
+    }
+}
+
 /// Answers for the agent.
-fn serve_health() -> (watch::Sender<Health>, SocketAddr) {
+fn serve_agent(settings: Arc<Mutex<Settings>>) -> (watch::Sender<Health>, SocketAddr) {
     let (sender, health) =
         watch::channel(Health { ready: true, complete: true, ..Health::default() });
     let mut address = None;
+    let (asks, mut inquiries) = inquiry::channel();
     block_on(async {
         let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         address = listener.local_addr().ok();
-        let (nobody, _) = inquiry::channel();
-        http::start(listener, Service::new(health, Metrics::new(), nobody)).unwrap();
+        http::start(listener, Service::new(health, Metrics::new(), asks)).unwrap();
+    });
+    thread::spawn(move || {
+        block_on(async {
+            loop {
+                let question = inquiries.next().await;
+                let live = live(&settings.lock().unwrap());
+                let _ = question.send(live);
+            }
+        });
     });
     (sender, address.unwrap())
+}
+
+/// What an agent with these settings tells that knows nothing yet.
+fn live(settings: &Settings) -> Live {
+    let (world, snapshot) = (World::of(settings), Snapshot::default());
+    let view = View {
+        settings,
+        world: &world,
+        owner: None,
+        sink: Facts::of(&settings.wish.bridge, &settings.nic, &snapshot),
+        difference: None,
+        openflow: false,
+        kubernetes: false,
+    };
+    Live {
+        version: "0.0.0",
+        node: None,
+        uptime_seconds: 1.0,
+        counted_seconds: None,
+        overhead: None,
+        health: Health::default(),
+        status: Status::of(&view, |_, _| None),
+    }
 }
 
 fn block_on(future: impl Future<Output = ()>) {
@@ -102,6 +165,26 @@ impl Node {
 
     fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.run(arguments).out).unwrap()
+    }
+
+    /// Gives the agent other settings, and waits until it states them: what it has said may be said again for a moment.
+    fn reconfigure(&self, change: impl FnOnce(&mut Settings)) {
+        let stated = {
+            let mut settings = self.settings.lock().unwrap();
+            change(&mut settings);
+            // As it is shown.
+            let text = serde_json::to_string(&StatedSettings::of(&settings)).unwrap();
+            foreign::json(&text).into_owned()
+        };
+        loop {
+            let mut stream = TcpStream::connect(&self.agent).unwrap();
+            stream.write_all(b"GET /status HTTP/1.1\r\nhost: node\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            if String::from_utf8(answer).unwrap().contains(&stated) {
+                return;
+            }
+        }
     }
 
     /// Makes the mirror NIC quiet, as the agent does.
@@ -228,6 +311,131 @@ fn status_shows_a_node_that_is_well_and_what_it_has_copied() {
 }
 
 #[test]
+fn whoever_looks_goes_by_the_settings_of_the_running_agent() {
+    on_a_node("whoever_looks_goes_by_the_settings_of_the_running_agent", |node| {
+        node.quiet();
+        node.reconfigure(|settings| settings.wish.all = true);
+        node.install();
+        // db is annotated with "false".
+        node.ovs.vsctl("remove interface db_h external_ids ovn.kubernetes.io/mirror");
+        let told = |run: &Run| {
+            let told: Value = serde_json::from_str(&run.out).unwrap();
+            (told["pods_wanted"].clone(), told["settings"]["enable_mirror"].clone())
+        };
+        let status = node.run(&["status", "-o", "json"]);
+        assert_eq!(told(&status), (2.into(), true.into()));
+        assert_eq!(status.err, "");
+        assert_eq!(node.run(&["flows", "--desired"]).out.matches("in_port=3").count(), 1);
+        assert!(node.run(&["doctor"]).out.contains("2 to be mirrored"));
+
+        let contradicted = node.run(&["status", "-o", "json", "--enable-mirror=false"]);
+        assert_eq!(told(&contradicted), (2.into(), true.into()));
+        let line =
+            "ofmirror: --enable-mirror is \"false\" here, but \"true\" for the agent that runs: ";
+        assert!(contradicted.err.starts_with(line), "{}", contradicted.err);
+        assert_eq!(contradicted.err.lines().count(), 1, "{}", contradicted.err);
+
+        node.reconfigure(|settings| settings.wish.all = false);
+        let contradicted =
+            node.run(&["flows", "--desired", "--enable-mirror", "--mirror-iface=x0"]);
+        assert_eq!(contradicted.out.matches("in_port=3").count(), 0, "{}", contradicted.out);
+        for flag in ["--enable-mirror is \"true\" here, but \"false\"", "--mirror-iface is \"x0\""]
+        {
+            assert!(contradicted.err.contains(flag), "{}", contradicted.err);
+        }
+        let agreeing =
+            node.run(&["flows", "--desired", "--enable-mirror=no", "--mirror-when=always"]);
+        assert_eq!(agreeing.err, "");
+    });
+}
+
+#[test]
+fn without_an_agent_of_the_bridge_the_flags_count() {
+    on_a_node("without_an_agent_of_the_bridge_the_flags_count", |node| {
+        node.reconfigure(|settings| settings.wish.bridge = "br0".to_owned());
+        let status = node.run(&["status", "-o", "json", "--bridge=br-int", "--enable-mirror"]);
+        let told: Value = serde_json::from_str(&status.out).unwrap();
+        assert_eq!(told["openflow"]["name"], "br-int");
+        assert_eq!(
+            (&told["agent"], &told["settings"]["enable_mirror"]),
+            (&Value::Null, &true.into())
+        );
+        assert!(status.err.contains("has bridge br0, not br-int: "), "{}", status.err);
+        // Who names no bridge is told of the agent's.
+        assert_eq!(node.json(&["status", "-o", "json"])["openflow"]["name"], "br0");
+
+        // Whoever answers may be anybody.
+        node.reconfigure(|settings| settings.wish.bridge = "br int\u{1b}[2J".to_owned());
+        let status = node.run(&["status"]);
+        assert!(status.err.contains("does not state its settings"), "{}", status.err);
+        assert!(!status.err.contains('\u{1b}') && !status.out.contains('\u{1b}'), "{}", status.err);
+
+        let rundir = node.ovs.path("");
+        let alone = ["status", "-o", "json", "--enable-mirror", "--metrics-addr=127.0.0.1:9"];
+        let alone =
+            finished(ofmirror().args(alone).args(["--ovs-rundir", &rundir]).output().unwrap());
+        let told: Value = serde_json::from_str(&alone.out).unwrap();
+        assert_eq!((alone.err.as_str(), &told["settings"]["enable_mirror"]), ("", &true.into()));
+    });
+}
+
+#[test]
+fn an_agent_whose_pods_cannot_be_learnt_from_here_is_looked_at_all_the_same() {
+    on_a_node("an_agent_whose_pods_cannot_be_learnt_from_here_is_looked_at_all_the_same", |node| {
+        let (node_name, reason) = ("node-1".to_owned(), String::new());
+        node.reconfigure(|settings| {
+            settings.pods = PodSource::Unreadable { node: node_name, reason }
+        });
+        let nowhere = node.ovs.path("nowhere");
+        let arguments = ["--ovs-rundir", &node.ovs.path(""), "--metrics-addr", &node.agent];
+        let mut command = ofmirror();
+        command.arg("status").args(arguments).env("KUBECONFIG", nowhere);
+        let status = finished(command.output().unwrap());
+        for text in
+            ["OpenFlow    connected", "Kubernetes  no answer", "kubectl exec", "node node-1"]
+        {
+            assert!(status.out.contains(text), "{text}\n{}\n{}", status.out, status.err);
+        }
+        assert!(!status.out.contains("mirrored"), "{}", status.out);
+    });
+}
+
+#[test]
+fn what_a_mirror_record_suspends_is_shown_as_wanted_and_not_as_done() {
+    on_a_node("what_a_mirror_record_suspends_is_shown_as_wanted_and_not_as_done", |node| {
+        node.quiet();
+        node.ovs.vsctl(
+            "-- --id=@out get port mirror0 -- --id=@m create mirror name=m0 select_all=true \
+             output_port=@out -- set bridge br-int mirrors=@m",
+        );
+        let status = node.run(&["status"]);
+        assert_eq!(status.status, Some(1));
+        for text in [
+            "Flows     suspended  0 desired, 0 in the switch, 0 missing, 0 too many\n",
+            "suspended: nothing is copied to mirror0\n",
+            "\n0 of 1 Pod mirrored that should be, 1 not asked for.\n",
+            "Mirror record \"m0\" in OVSDB copies to mirror0 too",
+        ] {
+            assert!(status.out.contains(text), "{text}\n{}", status.out);
+        }
+        let json = node.json(&["status", "-o", "json"]);
+        assert_eq!((&json["pods_wanted"], &json["pods_mirrored"]), (&1.into(), &0.into()));
+        assert_eq!(json["taps"][0]["mirrored"], false);
+        assert!(json["suspended"].as_str().unwrap().contains("m0"), "{json}");
+    });
+}
+
+#[test]
+fn an_annotation_that_is_neither_true_nor_false_is_told() {
+    on_a_node("an_annotation_that_is_neither_true_nor_false_is_told", |node| {
+        node.ovs.vsctl("set interface db_h external_ids:ovn.kubernetes.io/mirror=yes");
+        let status = node.run(&["status"]);
+        let line = "shop/db: ovn.kubernetes.io/mirror=\"yes\" in external_ids of db_h is neither true nor false";
+        assert!(status.out.contains(line), "{}", status.out);
+    });
+}
+
+#[test]
 fn status_misses_no_flows_while_the_agent_says_that_nobody_listens() {
     on_a_node("status_misses_no_flows_while_the_agent_says_that_nobody_listens", |node| {
         node.quiet();
@@ -329,7 +537,8 @@ fn doctor_names_what_is_in_the_way_and_what_to_do() {
             "-- --id=@out get port mirror0 -- --id=@m create mirror name=m0 select_all=true \
              output_port=@out -- set bridge br-int mirrors=@m protocols=OpenFlow15",
         );
-        let doctor = node.run(&["doctor", "--marker-bits=27,26"]);
+        node.reconfigure(|settings| settings.marker = Some(MarkerBits::default()));
+        let doctor = node.run(&["doctor"]);
         assert_eq!(doctor.status, Some(1));
         for text in [
             "failed   marker bits      other flows use bits 27 (copied) and 26 (delivered) of reg10",
@@ -342,7 +551,8 @@ fn doctor_names_what_is_in_the_way_and_what_to_do() {
             assert!(doctor.out.contains(text), "{text}\n{}", doctor.out);
         }
         node.ovs.vsctl("set bridge br-int protocols=OpenFlow13");
-        let doctor = node.run(&["doctor", "--mirror-iface=peer0", "--bridge=br-int"]);
+        node.reconfigure(|settings| settings.nic = "peer0".to_owned());
+        let doctor = node.run(&["doctor"]);
         for text in [
             "failed   OpenFlow 1.5     the switch speaks OpenFlow 1.3, not OpenFlow 1.5",
             "-> ovs-vsctl add bridge br-int protocols OpenFlow15\n",
@@ -351,6 +561,13 @@ fn doctor_names_what_is_in_the_way_and_what_to_do() {
         ] {
             assert!(doctor.out.contains(text), "{text}\n{}", doctor.out);
         }
+        // Flags that contradict the agent count for who asks none.
+        let doctor = node.run(&["doctor", "--marker-bits=3,4"]);
+        assert!(
+            doctor.err.contains("--marker-bits is \"3,4\" here, but \"27,26\""),
+            "{}",
+            doctor.err
+        );
         let doctor = node.run(&["doctor", "--bridge=br0"]);
         let text = "failed   bridge           there is no bridge br0; there is: br-int\n";
         assert!(doctor.out.contains(text), "{}", doctor.out);

@@ -38,11 +38,13 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn look(node: &Node) -> Self {
-        let by_default = node.ovsdb.is_none() || node.openflow.is_none();
-        let sockets = [("OVSDB socket", node.ovsdb()), ("OpenFlow socket", node.openflow())];
+        let by_default = node.place.ovsdb.is_none() || node.place.openflow.is_none();
+        let sockets =
+            [("OVSDB socket", node.place.ovsdb()), ("OpenFlow socket", node.place.openflow())];
         Self {
-            folder: by_default
-                .then(|| (node.ovs_rundir.clone(), fs::read_dir(&node.ovs_rundir).map(drop))),
+            folder: by_default.then(|| {
+                (node.place.ovs_rundir.clone(), fs::read_dir(&node.place.ovs_rundir).map(drop))
+            }),
             sockets: sockets
                 .into_iter()
                 .filter_map(|(subject, endpoint)| match endpoint {
@@ -57,7 +59,7 @@ impl Host {
             // Opening a sysctl changes nothing.
             ipv6: fs::OpenOptions::new().write(true).open(DISABLE_IPV6).map(drop),
             filters: nic::generation().map(drop),
-            time: processor::read(&node.ovs_rundir.join(PIDFILE)),
+            time: processor::read(&node.place.ovs_rundir.join(PIDFILE)),
         }
     }
 

@@ -33,7 +33,7 @@ fn the_demo_shows_that_everything_works_and_says_so_in_its_last_line() -> Result
 
 #[test]
 fn a_demo_without_an_agent_fails_and_says_so_in_its_last_line() -> Result {
-    let demo = demo().env("OFMIRROR_BIN", "/bin/false").output()?;
+    let demo = demo().env("LAB_OFMIRROR", "/bin/false").output()?;
     assert_eq!(demo.status.code(), Some(1));
     let said = String::from_utf8(demo.stdout)?;
     let last = said.lines().last().unwrap_or_default();

@@ -37,7 +37,7 @@ fn mirror_nics() -> Vec<WrongFlag> {
         name("a b").refused(&["mirror-iface", "a b"]),
         name("a:b").refused(&["mirror-iface", "a:b"]),
         name("..").refused(&["mirror-iface", ".."]),
-        name("").refused(&["mirror-iface"]),
+        name("").refused(&["mirror-iface", "empty"]),
         nic("has an address", "ip address add 192.0.2.7/24 dev nic0;", "")
             .refused(&["nic0", "192.0.2.7/24"]),
         nic(
@@ -133,8 +133,8 @@ fn bridges() -> Vec<WrongFlag> {
         wrong("--bridge=nowhere", "not there").refused(&["--bridge", "nowhere"]),
         wrong("--bridge=a_h", "a port").refused(&["--bridge", "a_h"]),
         wrong("--bridge=other", "not OVN's").refused(&["--bridge", "other"]),
-        wrong("--bridge=", "empty").refused(&["--bridge"]),
-        wrong("--bridge=br-int-0123456789", "too long").refused(&["--bridge", "15"]),
+        wrong("--bridge=", "empty").refused(&["--bridge", "empty"]),
+        wrong("--bridge=br-int-0123456789", "too long").refused(&["--bridge", "17 bytes", "15"]),
         wrong("--bridge=../br-int", "a path").refused(&["--bridge", "../br-int"]),
     ]
 }
@@ -257,7 +257,16 @@ fn manners() -> Vec<WrongFlag> {
         wrong("mirror0", "no flag at all").refused(&["mirror0"]),
         wrong_variable("OFMIRROR_BRIDGE", "", "empty").refused(&["--bridge"]),
         wrong_variable("OFMIRROR_MARKER_BITS", "1", "one bit").refused(&["--marker-bits"]),
-        wrong_variable("OFMIRROR_BRIGDE", "br0", "misspelt").runs(&["OFMIRROR_BRIGDE"]),
+        wrong_variable("OFMIRROR_BRIGDE", "br0", "misspelt")
+            .refused(&["OFMIRROR_BRIGDE", "is it OFMIRROR_BRIDGE?"]),
+        wrong_variable("OFMIRROR_ENABLE_MIRORR", "false", "misspelt")
+            .refused(&["OFMIRROR_ENABLE_MIRORR", "is it OFMIRROR_ENABLE_MIRROR?"]),
+        wrong_variable("OFMIRROR_METRICS_SERVICE_HOST", "10.96.0.7", "of a Service").runs(&[]),
+        wrong_variable("OFMIRROR_PORT", "tcp://10.96.0.7:9475", "of a Service").runs(&[]),
+        wrong_variable("OFMIRROR_REPLACE_MIRRORS", "ture", "neither yes nor no")
+            .refused(&["--replace-mirrors", "ture"]),
+        wrong_variable("OFMIRROR_MIRROR_IFACE_MUST_EXIST", "", "empty")
+            .refused(&["--mirror-iface-must-exist"]),
         wrong_variable("RUST_LOG", "ofmirror=loud", "no such level").runs(&["RUST_LOG", "loud"]),
     ]
 }

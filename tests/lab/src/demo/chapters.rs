@@ -62,7 +62,7 @@ impl<'a> Demo<'a> {
         self.stage.command("node", "ofmirror agent --enable-mirror &");
         let agent = self.node.agent(&[ALL])?;
         self.stage.output(&log(&agent)?);
-        let status = self.on_node(Some(&agent), "ofmirror status --enable-mirror")?;
+        let status = self.on_node(Some(&agent), "ofmirror status")?;
         self.stage.output(&status);
         self.stage.good("all Pods are mirrored to mirror0, a port that the agent made");
         Ok(agent)
@@ -170,10 +170,7 @@ impl<'a> Demo<'a> {
         ensure_exact(&recording)?;
         let seen: usize =
             recording.pods.values().map(|pod| pod.sent.len() + pod.received.len()).sum();
-        self.stage.output(
-            &self
-                .on_node(Some(agent), "ofmirror status --enable-mirror | sed -n '/^POD/,/^$/p'")?,
-        );
+        self.stage.output(&self.on_node(Some(agent), "ofmirror status | sed -n '/^POD/,/^$/p'")?);
         self.stage.good(&format!(
             "{seen} frames on the five Pods' wires, {} copies on mirror0: none missing, none too many, none changed",
             recording.copies()
@@ -202,10 +199,7 @@ impl<'a> Demo<'a> {
         })?;
         self.stage.output(&restored);
         agent.await_ready()?;
-        self.on_node(
-            Some(agent),
-            "ofmirror flows --enable-mirror --diff  # prints what differs: nothing",
-        )?;
+        self.on_node(Some(agent), "ofmirror flows --diff  # prints what differs: nothing")?;
         let without = restored.split("without_ms=").nth(1).context("the log tells no time")?;
         self.stage.good(&format!(
             "our flows came back by themselves, {} ms after they went",
