@@ -1,6 +1,7 @@
 //! The command line.
 
 mod agent;
+mod cleanup;
 mod doctor;
 mod flows;
 mod place;
@@ -46,6 +47,7 @@ Examples:
   ofmirror status                            what is mirrored, and what is wrong
   ofmirror flows --diff                      which flows are missing or too many
   ofmirror doctor                            check every precondition
+  ofmirror cleanup                           take away what a killed agent has left
   source <(ofmirror completions bash)        complete commands in this shell
 
 Exit status: 0 all is well, 1 something failed or is wrong, 2 the command line is wrong.";
@@ -60,6 +62,8 @@ enum Command {
     Flows(flows::Options),
     /// Check everything that mirroring depends on, and say what to do about it
     Doctor(doctor::Options),
+    /// Take away what an agent has left that was killed, or told to keep its work
+    Cleanup(cleanup::Options),
     /// Print a script that completes ofmirror's commands in a shell
     Completions {
         /// The shell
@@ -74,7 +78,7 @@ impl Command {
             Self::Status(options) => Some(&mut options.node),
             Self::Flows(options) => Some(&mut options.node),
             Self::Doctor(options) => Some(&mut options.node),
-            Self::Completions { .. } => None,
+            Self::Cleanup(_) | Self::Completions { .. } => None,
         }
     }
 }
@@ -222,6 +226,7 @@ impl Cli {
             Command::Status(options) => options.run(),
             Command::Flows(options) => options.run(),
             Command::Doctor(options) => options.run(),
+            Command::Cleanup(options) => options.run(),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "ofmirror", &mut script);

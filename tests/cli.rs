@@ -79,7 +79,7 @@ fn help_names_every_flag_with_its_variable_and_shows_examples() {
         assert!(out.contains(&format!("Examples:\n  ofmirror {command}")), "{out}");
     }
     let Run { out, .. } = run(&["--help"]);
-    for command in ["agent", "status", "flows", "doctor", "completions"] {
+    for command in ["agent", "status", "flows", "doctor", "cleanup", "completions"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
     }
 }
@@ -88,7 +88,12 @@ fn help_names_every_flag_with_its_variable_and_shows_examples() {
 fn a_value_that_can_not_be_is_named_and_the_right_one_described() {
     for (flag, value, right) in [
         ("--enable-mirror", "perhaps", "boolean"),
-        ("--mirror-iface", "a-name-too-long-for-a-nic", "1 to 15"),
+        (
+            "--mirror-iface",
+            "a-name-too-long-for-a-nic",
+            "has 25 bytes: a device's name has 1 to 15",
+        ),
+        ("--bridge", "", "the name is empty"),
         ("--mirror-iface", "mirror%d", "letters, digits"),
         ("--mirror-iface", "br-int", "name another NIC"),
         ("--bridge", "../br-int", "letters, digits"),
@@ -116,6 +121,43 @@ fn a_value_that_can_not_be_is_named_and_the_right_one_described() {
     let Run { status, err, .. } = finished(variable);
     assert_eq!(status, Some(2));
     assert!(err.contains("'x'") && err.contains("--marker-bits"), "{err}");
+}
+
+#[test]
+fn no_command_runs_with_a_variable_that_no_flag_has() {
+    for command in [
+        &["agent"][..],
+        &["status"],
+        &["flows"],
+        &["doctor"],
+        &["cleanup"],
+        &["completions", "bash"],
+    ] {
+        let output = ofmirror().args(command).env("OFMIRROR_ENABLE_MIRORR", "1").output().unwrap();
+        let Run { status, out, err } = finished(output);
+        assert_eq!((status, out.as_str()), (Some(2), ""), "{command:?}");
+        assert!(err.contains("OFMIRROR_ENABLE_MIRORR: is it OFMIRROR_ENABLE_MIRROR?"), "{err}");
+    }
+    let of_service = ("OFMIRROR_METRICS_PORT", "tcp://[::1]:1");
+    let service =
+        ofmirror().args(["completions", "bash"]).env(of_service.0, of_service.1).output().unwrap();
+    assert_eq!(finished(service).status, Some(0));
+    let help = ofmirror().arg("--help").env("OFMIRROR_ENABLE_MIRORR", "1").output().unwrap();
+    assert_eq!(finished(help).status, Some(0), "help is what one needs then");
+}
+
+#[test]
+fn a_switch_takes_yes_and_no_and_nothing_else_by_its_variable() {
+    for variable in ["OFMIRROR_ENABLE_MIRROR", "OFMIRROR_MIRROR_IFACE_MUST_EXIST"] {
+        for (value, status) in
+            [("maybe", Some(2)), ("ture", Some(2)), ("", Some(2)), ("1", Some(1)), ("no", Some(1))]
+        {
+            let arguments = ["status", "--ovs-rundir=/nowhere", "--metrics-addr=none"];
+            let output = ofmirror().args(arguments).env(variable, value).output().unwrap();
+            let run = finished(output);
+            assert_eq!(run.status, status, "{variable}={value}: {}", run.err);
+        }
+    }
 }
 
 #[test]
@@ -174,6 +216,13 @@ fn without_open_vswitch_every_command_says_what_is_not_there() {
     ] {
         assert!(status.out.contains(text), "{}", status.out);
     }
+
+    let cleanup = run(&["cleanup", "--ovs-rundir", rundir]);
+    assert_eq!((cleanup.status, cleanup.out.as_str()), (Some(1), ""));
+    let expected = format!(
+        "ofmirror: OVSDB does not tell whether an agent has the bridge: cannot connect to unix:{rundir}/db.sock: "
+    );
+    assert!(cleanup.err.starts_with(&expected), "{}", cleanup.err);
 
     let doctor = run(&[&["doctor"], &node[..]].concat());
     assert_eq!((doctor.status, doctor.err.as_str()), (Some(1), ""));

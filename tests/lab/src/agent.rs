@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Invocation, Node, Result,
+    Invocation, Node, Output, Result,
     daemon::{Daemon, tail},
     until,
 };
@@ -42,9 +42,9 @@ pub struct HttpAnswer {
     pub body: String,
 }
 
-/// The agent's binary: `OFMIRROR_BIN`, or the one that was built beside this test.
+/// The agent's binary: `LAB_OFMIRROR`, or the one that was built beside this test.
 pub(crate) fn binary() -> Result<PathBuf> {
-    if let Ok(path) = env::var("OFMIRROR_BIN") {
+    if let Ok(path) = env::var("LAB_OFMIRROR") {
         return Ok(path.into());
     }
     // target/PROFILE/deps/TEST or target/PROFILE/lab
@@ -52,7 +52,7 @@ pub(crate) fn binary() -> Result<PathBuf> {
     let found = here.ancestors().skip(1).take(2).map(|folder| folder.join("ofmirror"));
     let found = found.into_iter().find(|path| path.is_file());
     found.with_context(|| {
-        format!("there is no ofmirror beside {}; build it or set OFMIRROR_BIN", here.display())
+        format!("there is no ofmirror beside {}; build it or set LAB_OFMIRROR", here.display())
     })
 }
 
@@ -130,6 +130,17 @@ impl Node {
         let daemon = Daemon::new("ofmirror agent", invocation, log);
         daemon.start()?;
         Ok(Agent { node: self, daemon, port })
+    }
+}
+
+impl Node {
+    /// Runs another command of `ofmirror`, such as `cleanup`, on the node, whether an agent runs or not, and waits for its end.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn ofmirror(&self, args: &[&str]) -> Result<Output> {
+        let program = self.program(&binary()?.display().to_string()).args(args.iter().copied());
+        program.arg("--ovs-rundir").arg(self.run_folder().display().to_string()).output()
     }
 }
 

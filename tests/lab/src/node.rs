@@ -222,7 +222,10 @@ impl Node {
     }
 
     /// Stops the IPv6 stack from sending by an interface of the host side.
-    pub(crate) fn quiet(&self, interface: &str) -> Result {
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn quiet(&self, interface: &str) -> Result {
         self.namespace.sysctl([format!("net.ipv6.conf.{interface}.disable_ipv6=1").as_str()])
     }
 
