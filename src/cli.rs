@@ -1,5 +1,6 @@
 //! The command line.
 
+mod addresses;
 mod agent;
 mod cleanup;
 mod doctor;
@@ -15,6 +16,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Write as _},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -126,10 +128,8 @@ struct Node {
     #[arg(long, env = "OFMIRROR_MARKER_BITS", default_value = "auto", value_name = "BITS", value_parser = marker_bits)]
     marker_bits: MarkerChoice,
 
-    /// Address that the agent serves a page for people, /status, /healthz, /readyz and /metrics at; none serves nothing.
-    /// Whoever reaches it reads the names of mirrored Pods, so give it one of localhost or of a network that may
-    #[arg(long, env = "OFMIRROR_METRICS_ADDR", default_value = "127.0.0.1:9475", value_name = "ADDR:PORT", value_parser = metrics_address)]
-    metrics_addr: MetricsAddress,
+    #[command(flatten)]
+    addresses: addresses::Addresses,
 
     /// The names of the fields that a flag or a variable has set.
     #[arg(skip)]
@@ -144,14 +144,10 @@ struct Node {
 #[derive(Clone, Copy, Debug)]
 struct MarkerChoice(Option<MarkerBits>);
 
-/// `none`, or an address.
-#[derive(Clone, Copy, Debug)]
-struct MetricsAddress(Option<SocketAddr>);
-
 impl Node {
     /// Where the running agent answers, and is asked for its settings and its readiness.
     fn agent_address(&self) -> Option<SocketAddr> {
-        self.metrics_addr.0
+        self.addresses.status()
     }
 
     /// Looks at everything once, without changing anything; by the settings of the running agent, if there is one.
@@ -271,22 +267,6 @@ fn marker_bits(text: &str) -> Result<MarkerChoice, String> {
         }
         _ => Err("write auto, or two different bits of 0 to 31 as in 27,26".to_owned()),
     }
-}
-
-fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
-    if text == "none" {
-        return Ok(MetricsAddress(None));
-    }
-    // A Pod is told its address without saying of which family it is, so [$(POD_IP)]:9475 must do for both.
-    let bracketed = || {
-        let (ip, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
-        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
-    };
-    let address = text.parse().ok().or_else(bracketed);
-    address.map_or_else(
-        || Err("write ADDRESS:PORT, as in 0.0.0.0:9475 or [::1]:9475, or none".to_owned()),
-        |address| Ok(MetricsAddress(Some(address))),
-    )
 }
 
 #[cfg(test)]

@@ -1,31 +1,44 @@
-//! `/healthz`, `/readyz` and `/metrics` for probes and Prometheus, `/status` for scripts, and `/`, a page for people.
+//! `/healthz` and `/readyz` for probes, `/metrics` for Prometheus, `/status` for scripts, and `/`, a page for people.
 //!
-//! Whoever reaches the address may send anything, so all that a client can take has a limit: one request a connection,
+//! What tells who is watched is for programs of the node, at an address of localhost; `/metrics` is for whoever reaches the
+//! node, or for those whom Kubernetes lets ([`Guard`]).
+//!
+//! Whoever reaches an address may send anything, so all that a client can take has a limit: one request a connection,
 //! a time for it, a number of connections, the bytes of a request, the bytes of answers that nobody fetches. It all
 //! runs on a thread of its own, so that the agent's loop, which heals, waits for no client.
 
 mod budget;
+mod guard;
+mod host;
 mod page;
 mod service;
+mod site;
+mod tls;
 
 use std::{
     collections::VecDeque, convert::Infallible, io, net, net::SocketAddr, thread, time::Duration,
 };
 
+pub use guard::Guard;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 pub use service::Service;
+pub use site::{Addresses, Site, Unguarded};
+use site::{Rule, View};
+pub use tls::{Identity, Source as CertificateSource, TlsError};
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{AbortHandle, yield_now},
     time::{sleep, timeout},
 };
 
 use crate::endpoint::Stream;
 
-/// Connections at a time. One more ends the oldest: those that hold on to theirs must not keep others out.
+/// Connections at a time, of those that get everything and of those that get `/metrics` alone: who comes from elsewhere must
+/// not keep out the node's own probes. One more ends the oldest: those that hold on to theirs must not keep others out.
 const CONNECTIONS: usize = 64;
-/// How long a client may take for the head of its request, and for all of it.
+/// How long a client may take for its part of TLS, for the head of its request, and for all of it.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, the least that hyper allows.
@@ -35,20 +48,40 @@ const SEND_BUFFER: u32 = 64 << 10;
 const RECEIVE_BUFFER: u32 = 16 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// What a client's first record of TLS begins with (RFC 8446, 5.1: handshake).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// The address can't be listened at.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen at {address} for /metrics: {source}; choose another --metrics-addr, or none")]
+#[error("can't listen at {address}: {error}; choose another {flag}, or none")]
 pub struct ListenError {
     address: SocketAddr,
-    source: io::Error,
+    flag: &'static str,
+    error: io::Error,
 }
 
-/// Listens at `address`, before anything else is done, so that a wrong one is told at once.
+/// A site that is listened at.
+pub struct Listener {
+    socket: net::TcpListener,
+    rule: Rule,
+}
+
+impl Listener {
+    /// Where it listens; of a site with port 0 the system has chosen one.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// Listens at a site, before anything else is done, so that a wrong address is told at once.
 ///
 /// # Errors
 /// The address is taken or not ours.
-pub async fn listen(address: SocketAddr) -> Result<net::TcpListener, ListenError> {
+pub async fn listen(site: &Site) -> Result<Listener, ListenError> {
+    let Site { address, flag, rule } = site.clone();
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -58,40 +91,72 @@ pub async fn listen(address: SocketAddr) -> Result<net::TcpListener, ListenError
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
     };
-    bind().map_err(|source| ListenError { address, source })
+    let socket = bind().map_err(|error| ListenError { address, flag, error })?;
+    Ok(Listener { socket, rule })
 }
 
-/// Starts a thread that serves as long as the process lives.
+/// Starts a thread that serves at all of these as long as the process lives.
 ///
 /// # Errors
 /// There can be no more threads or file descriptors.
-pub fn start(listener: net::TcpListener, service: Service) -> io::Result<()> {
+pub fn start(listeners: Vec<Listener>, service: Service) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
+    let serving = {
         let _context = runtime.enter();
-        TcpListener::from_std(listener)?
+        let serve = |listener: Listener| {
+            Ok(serve(TcpListener::from_std(listener.socket)?, listener.rule, service.clone()))
+        };
+        listeners.into_iter().map(serve).collect::<io::Result<Vec<_>>>()?
     };
-    let serve = move || runtime.block_on(serve(listener, service));
+    let serve = move || runtime.block_on(futures::future::join_all(serving));
     thread::Builder::new().name("http".to_owned()).spawn(serve)?;
     Ok(())
 }
 
-async fn serve(listener: TcpListener, service: Service) {
-    let mut connections = Connections::default();
+async fn serve(listener: TcpListener, rule: Rule, service: Service) {
+    let (mut inside, mut outside) = (Connections::default(), Connections::default());
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = timeout(CONNECTION_TIME, serve_connection(stream, service.clone()));
+            Ok((stream, peer)) => {
+                // One that has gone already has no address.
+                let Ok(local) = stream.local_addr() else { continue };
+                let Some(view) = rule.view(local.ip(), peer.ip()) else { continue };
+                let connections = match view {
+                    View::Local | View::Everything => &mut inside,
+                    View::Metrics | View::Guarded(_) | View::Plain => &mut outside,
+                };
+                let serving = timeout(CONNECTION_TIME, welcome(stream, view, service.clone()));
                 connections.add(tokio::spawn(serving).abort_handle());
                 // Each gets a turn before so many came after it that it is the oldest.
                 yield_now().await;
             }
             // Out of file descriptors, perhaps; a connection that ends gives one back.
             Err(error) => {
-                tracing::warn!(%error, "can't accept a connection for /metrics");
+                tracing::warn!(%error, "can't accept a connection by HTTP");
                 sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Serves a client, by TLS where there is a guard.
+async fn welcome(stream: TcpStream, view: View, service: Service) {
+    let View::Guarded(guard) = &view else {
+        return serve_connection(stream, view, service).await;
+    };
+    let handshake = async {
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        if first != [TLS_HANDSHAKE] {
+            return Ok(Err(stream));
+        }
+        guard.identity().acceptor().accept(stream).await.map(Ok)
+    };
+    match timeout(HANDSHAKE_TIME, handshake).await {
+        Ok(Ok(Ok(stream))) => serve_connection(stream, view, service).await,
+        Ok(Ok(Err(plain))) => serve_connection(plain, View::Plain, service).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a client's TLS"),
+        Err(_) => tracing::debug!("a client began no TLS"),
     }
 }
 
@@ -111,11 +176,10 @@ impl Connections {
     }
 }
 
-async fn serve_connection(stream: impl Stream, service: Service) {
-    let service = &service;
+async fn serve_connection(stream: impl Stream, view: View, service: Service) {
+    let (view, service) = (&view, &service);
     let answer = service_fn(|request: Request<Incoming>| async move {
-        let response = service.answer(request.method(), request.uri().path()).await;
-        Ok::<_, Infallible>(response)
+        Ok::<_, Infallible>(service.answer(view, &request).await)
     });
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -125,7 +189,7 @@ async fn serve_connection(stream: impl Stream, service: Service) {
         .serve_connection(TokioIo::new(stream), answer)
         .await;
     if let Err(error) = result {
-        tracing::debug!(%error, "a client of /metrics");
+        tracing::debug!(%error, "a client of HTTP");
     }
 }
 

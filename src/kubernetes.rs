@@ -5,3 +5,4 @@ pub mod events;
 pub mod feed;
 mod follow;
 mod items;
+pub mod review;

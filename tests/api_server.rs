@@ -140,7 +140,7 @@ async fn an_api_server_that_ends_each_watch_at_once_is_not_asked_all_the_time() 
     let mut listener = Listener::start(&fake);
     let begin = Instant::now();
     listener.hear_of(&["a", "b"]).await;
-    let each = begin.elapsed() / ENDS.try_into().unwrap();
+    let each = begin.elapsed() / u32::try_from(ENDS).unwrap();
     assert!(each > Duration::from_secs(10), "a watch every {each:?}");
 }
 
@@ -237,7 +237,7 @@ async fn a_storm_of_errors_is_told_costs_few_requests_and_no_pod() {
     listener.hear_failures(STORM).await;
     assert_eq!(listener.mirrored(), ["a"], "what was known still counts");
     assert!(listener.failures[0].contains("etcdserver: leader changed"), "{:?}", listener.failures);
-    let each = begin.elapsed() / STORM.try_into().unwrap();
+    let each = begin.elapsed() / u32::try_from(STORM).unwrap();
     assert!(each > Duration::from_secs(10), "a request every {each:?}");
     listener.hear_of(&["b"]).await;
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Flags of every command that looks at the node, with the variables that stand for them.
-const NODE: [(&str, &str); 11] = [
+const NODE: [(&str, &str); 12] = [
     ("--enable-mirror", "OFMIRROR_ENABLE_MIRROR"),
     ("--mirror-iface", "OFMIRROR_MIRROR_IFACE"),
     ("--mirror-iface-must-exist", "OFMIRROR_MIRROR_IFACE_MUST_EXIST"),
@@ -25,6 +25,7 @@ const NODE: [(&str, &str); 11] = [
     ("--pod-source", "OFMIRROR_POD_SOURCE"),
     ("--marker-bits", "OFMIRROR_MARKER_BITS"),
     ("--metrics-addr", "OFMIRROR_METRICS_ADDR"),
+    ("--status-addr", "OFMIRROR_STATUS_ADDR"),
 ];
 
 /// What a run of the command came to.
@@ -66,6 +67,9 @@ fn help_names_every_flag_with_its_variable_and_shows_examples() {
         ("--on-exit", "OFMIRROR_ON_EXIT"),
         ("--replace-mirrors", "OFMIRROR_REPLACE_MIRRORS"),
         ("--log-format", "OFMIRROR_LOG_FORMAT"),
+        ("--metrics-auth", "OFMIRROR_METRICS_AUTH"),
+        ("--metrics-tls-cert", "OFMIRROR_METRICS_TLS_CERT"),
+        ("--metrics-tls-key", "OFMIRROR_METRICS_TLS_KEY"),
     ];
     for (command, more) in [("agent", &agent[..]), ("status", &[]), ("flows", &[]), ("doctor", &[])]
     {
@@ -103,6 +107,7 @@ fn a_value_that_can_not_be_is_named_and_the_right_one_described() {
         ("--marker-bits", "3,3", "two different bits of 0 to 31"),
         ("--marker-bits", "32,1", "two different bits of 0 to 31"),
         ("--metrics-addr", "9475", "ADDRESS:PORT"),
+        ("--status-addr", "localhost:9475", "ADDRESS:PORT"),
         ("--output", "xml", "possible values: table, json, yaml"),
     ] {
         let Run { status, out, err } = run(&["status", &format!("{flag}={value}")]);
@@ -157,6 +162,42 @@ fn a_switch_takes_yes_and_no_and_nothing_else_by_its_variable() {
             let run = finished(output);
             assert_eq!(run.status, status, "{variable}={value}: {}", run.err);
         }
+    }
+}
+
+#[test]
+fn flags_that_would_leave_metrics_open_though_they_are_to_be_guarded_are_refused() {
+    let guarded = "--metrics-auth=kubernetes";
+    for (flags, words) in [
+        // Both at one address, by default.
+        (&[guarded][..], "127.0.0.1:9475"),
+        (&[guarded, "--metrics-addr=10.0.0.1:1", "--status-addr=10.0.0.1:1"], "10.0.0.1:1"),
+        (&[guarded, "--metrics-addr=10.0.0.1:1", "--status-addr=0.0.0.0:2"], "0.0.0.0:2"),
+        (&[guarded, "--metrics-addr=none"], "--metrics-addr"),
+        (&["--metrics-tls-cert=a", "--metrics-tls-key=b"], "--metrics-auth=kubernetes"),
+        (&["--metrics-tls-cert=a"], "--metrics-tls-key"),
+        (&["--metrics-auth=basic"], "possible values: none, kubernetes"),
+    ] {
+        let Run { status, err, .. } = run(&[&["agent"], flags].concat());
+        assert_eq!(status, Some(2), "{flags:?}: {err}");
+        assert!(err.contains(words), "{err}");
+    }
+}
+
+#[test]
+fn what_is_in_the_way_of_serving_is_said_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    let guarded = ["--metrics-auth=kubernetes", "--metrics-addr=127.0.0.2:0"];
+    let files = ["--metrics-tls-cert=/nowhere/tls.crt", "--metrics-tls-key=/nowhere/tls.key"];
+    let metrics = format!("--metrics-addr={taken}");
+    for (flags, words) in [
+        (vec!["--status-addr=none", &metrics], "in use"),
+        ([&guarded[..], &files[..], &["--status-addr=none"]].concat(), "No such file"),
+    ] {
+        let Run { status, err, .. } = run(&[&["agent"], &flags[..]].concat());
+        assert_eq!(status, Some(1), "{flags:?}: {err}");
+        assert_eq!(err.matches(words).count(), 1, "{err}");
     }
 }
 

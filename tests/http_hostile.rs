@@ -17,7 +17,7 @@ use std::{
 use metrics::Metrics;
 use ofmirror::{
     health::Health,
-    http::{self, Service},
+    http::{self, Service, Site},
     inquiry,
 };
 use tempfile::TempDir;
@@ -31,27 +31,53 @@ const FILES: usize = 64 + 36;
 /// How long somebody else may have to wait for answers meanwhile: kubelet's patience with /healthz in `deploy/`.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// A kubeconfig of an API server that nobody runs.
+const KUBECONFIG: &str = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "c", "user": {}}],
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]}"#;
+
 struct Agent {
     process: Child,
     address: SocketAddr,
+    /// Where /metrics is guarded, if it is.
+    guarded: Option<SocketAddr>,
     _folder: TempDir,
 }
 
 impl Agent {
     fn start() -> Self {
+        Self::start_with(&["--metrics-addr=127.0.0.1:0"])
+    }
+
+    fn start_guarded() -> Self {
+        let status = "--status-addr=127.0.0.1:0";
+        Self::start_with(&[status, "--metrics-addr=127.0.0.2:0", "--metrics-auth=kubernetes"])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, KUBECONFIG).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_ofmirror"))
-            .args(["agent", "--pod-source=ovsdb", "--metrics-addr=127.0.0.1:0", "--ovs-rundir"])
+            .args(["agent", "--pod-source=ovsdb"])
+            .args(flags)
+            .arg("--ovs-rundir")
             .arg(folder.path())
+            .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let line = lines.find(|line| line.contains("address=")).expect("it says where it listens");
-        let address = line.rsplit_once("address=").unwrap().1.trim().parse().unwrap();
+        let mut next = || -> SocketAddr {
+            let line =
+                lines.find(|line| line.contains("address=")).expect("it says where it listens");
+            line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
+        };
+        let address = next();
+        let guarded = (flags.len() > 1).then(next);
         thread::spawn(move || lines.for_each(drop));
-        let agent = Self { process, address, _folder: folder };
+        let agent = Self { process, address, guarded, _folder: folder };
         // What is made at the first request counts as there before.
         for path in ["/", "/status", "/metrics"] {
             assert!(agent.get(path).starts_with("HTTP/1.1 200 OK"));
@@ -60,7 +86,11 @@ impl Agent {
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
+        self.connect_to(self.address)
+    }
+
+    fn connect_to(&self, address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
@@ -74,7 +104,7 @@ impl Agent {
     }
 
     fn get(&self, path: &str) -> String {
-        self.answer(format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").as_bytes())
+        self.answer(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
     }
 
     fn memory(&self) -> u64 {
@@ -172,7 +202,7 @@ fn heads_that_come_byte_by_byte_are_cut_off_and_keep_nobody_out() {
 #[test]
 fn answers_that_nobody_reads_take_bounded_memory_and_keep_nobody_out() {
     let agent = Agent::start();
-    let pipeline = b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n".repeat(200);
+    let pipeline = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
     agent.endures(|agent| {
         let all = (0..900).map(|_| {
             let mut stream = agent.connect();
@@ -194,15 +224,16 @@ fn large_answers_that_nobody_reads_take_bounded_memory() {
     let (_, health) = watch::channel(Health::default());
     let (nobody, _) = inquiry::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let listener = runtime.block_on(http::listen("127.0.0.1:0".parse().unwrap())).unwrap();
-    let address = listener.local_addr().unwrap();
+    let site = Site::status("127.0.0.1:0".parse().unwrap());
+    let listener = runtime.block_on(http::listen(&site)).unwrap();
+    let address = listener.address().unwrap();
     runtime
-        .block_on(async { http::start(listener, Service::new(health, metrics, nobody)) })
+        .block_on(async { http::start(vec![listener], Service::new(health, metrics, nobody)) })
         .unwrap();
 
     let ask = || {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream
     };
     assert!(rest(ask()).len() > 3_000_000);
@@ -228,7 +259,7 @@ fn large_answers_that_nobody_reads_take_bounded_memory() {
 #[test]
 fn of_many_requests_on_a_connection_one_is_answered() {
     let agent = Agent::start();
-    let text = agent.answer(&b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n".repeat(2));
+    let text = agent.answer(&b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2));
     assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
 }
 
@@ -248,7 +279,7 @@ fn heads_and_bodies_without_end_are_not_kept() {
         stream
     };
     agent.endures(|agent| {
-        let host = "HTTP/1.1\r\nHost: node\r\n";
+        let host = "HTTP/1.1\r\nHost: localhost\r\n";
         let chunked = format!("{host}Transfer-Encoding: chunked\r\n\r\n");
         let long = format!("{host}Content-Length: 99999999999\r\n\r\n");
         let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
@@ -339,4 +370,40 @@ fn status_tells_scripts_how_it_is() {
     );
     assert_eq!(status["taps"], serde_json::json!([]));
     assert!(status["problems"][0].as_str().unwrap().starts_with("OVSDB: "), "{status}");
+}
+
+#[test]
+fn who_comes_by_no_https_where_that_is_spoken_takes_bounded_memory_and_keeps_nobody_out() {
+    let agent = Agent::start_guarded();
+    let guarded = agent.guarded.unwrap();
+    // A record of TLS that is as long as can be said and never comes, and one of a handshake that is.
+    let long = [&b"\x16\x03\x01\xff\xff\x01\xff\xff\xff"[..], &[0; 1 << 16]].concat();
+    let endless = [&b"\x16\x03\x01\x40\x00\x01\xff\xff\xff"[..], &[0; 1 << 14]].concat();
+    let noise: [&[u8]; 6] =
+        [b"", b"\x16", b"\x16\x03\x01\x00\x02\x01", b"\x80\x2e\x01", &long, &endless];
+    for noise in noise {
+        agent.endures(|agent| {
+            let all = (0..300).map(|_| {
+                let mut stream = agent.connect_to(guarded);
+                let _ = stream.write_all(noise);
+                stream
+            });
+            all.collect()
+        });
+    }
+    let mut plain = agent.connect_to(guarded);
+    plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    let told = rest(plain);
+    assert!(told.starts_with("HTTP/1.1 400") && told.contains("speaks HTTPS"), "{told}");
+    assert!(!told.contains("ofmirror_"), "{told}");
+}
+
+#[test]
+fn a_page_that_comes_by_a_name_of_its_own_reads_nothing() {
+    let agent = Agent::start();
+    for path in ["/", "/status", "/metrics", "/readyz"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        let told = agent.answer(request.as_bytes());
+        assert!(told.starts_with("HTTP/1.1 421"), "{told}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `ofmirror agent`.
 
+mod auth;
 mod log;
 mod removed;
 mod stop;
@@ -76,6 +77,9 @@ pub(super) struct Options {
     #[arg(long, env = "OFMIRROR_OVERHEAD_PROBE", value_name = "INTERVAL/PAUSE")]
     overhead_probe: Option<Probe>,
 
+    #[command(flatten)]
+    auth: auth::Auth,
+
     /// How the log is written, to standard error
     #[arg(long, env = "OFMIRROR_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -102,12 +106,7 @@ impl Options {
         let metrics = Metrics::new();
         let (sender, health) = watch::channel(Health::default());
         let (inquirer, inquiries) = inquiry::channel();
-        if let Some(address) = self.node.metrics_addr.0 {
-            let listener = http::listen(address).await?;
-            let address = listener.local_addr()?;
-            tracing::info!(%address, "serving /, /status, /healthz, /readyz and /metrics");
-            http::start(listener, Service::new(health, metrics.clone(), inquirer))?;
-        }
+        self.serve(Service::new(health, metrics.clone(), inquirer)).await?;
         let manners = Manners {
             replace_mirrors: self.replace_mirrors,
             host_stack: self.host_stack,
@@ -125,6 +124,23 @@ impl Options {
                 folder.display()
             ),
         }
+    }
+
+    /// Answers by HTTP wherever that was asked for.
+    async fn serve(&self, service: Service) -> anyhow::Result<()> {
+        let addresses = self.node.addresses.all();
+        let guard = self.auth.guard(addresses).await?;
+        let mut listeners = Vec::new();
+        for site in addresses.sites(guard) {
+            let listener = http::listen(&site).await?;
+            let address = listener.address()?;
+            tracing::info!(%address, "serving {}", site.description());
+            listeners.push(listener);
+        }
+        if !listeners.is_empty() {
+            http::start(listeners, service)?;
+        }
+        Ok(())
     }
 
     fn start_log(&self) {

@@ -18,7 +18,7 @@ const HELP: &str = "\
 Examples:
   ofmirror doctor                                    check this node for the agent's default settings
   ofmirror doctor --bridge br0 --mirror-iface eth1   for those of an agent that does not run yet
-  ofmirror doctor --metrics-addr none --bridge br0   for other settings than those of the agent that runs
+  ofmirror doctor --status-addr none --bridge br0    for other settings than those of the agent that runs
   kubectl -n NAMESPACE exec POD -- ofmirror doctor   within the agent's Pod: its rights, its mounts
 
 While an agent runs its own settings count, and flags that say something else are reported.

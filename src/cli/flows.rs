@@ -23,7 +23,7 @@ Examples:
 Lines are in the syntax of ovs-ofctl, with the Pod as a comment at their end. It takes them back:
   ofmirror flows --desired | ovs-ofctl -O OpenFlow15 add-flows br-int -
 
-The settings are those of the agent that runs, which is asked at --metrics-addr. Flags count where none does.
+The settings are those of the agent that runs, which is asked at --status-addr. Flags count where none does.
 
 Nothing is changed. Exit status: 0; 1 if --diff finds a difference, or the flows can't be read.";
 

@@ -72,7 +72,7 @@ impl Node {
         });
         let line = |((flag, ours), (_, theirs)): ((&str, String), (_, String))| {
             format!(
-                "--{flag} is {ours:?} here, but {theirs:?} for the agent that runs: what follows is by the agent's settings; --metrics-addr=none asks no agent"
+                "--{flag} is {ours:?} here, but {theirs:?} for the agent that runs: what follows is by the agent's settings; --status-addr=none asks no agent"
             )
         };
         contradicted.map(line).collect()

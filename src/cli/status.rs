@@ -16,7 +16,7 @@ Examples:
   ofmirror status -o json | jq .problems     for programs; the names of the fields are stable
   watch -n1 ofmirror status                  see the counters grow
 
-The settings are those of the agent that runs, which is asked at --metrics-addr. Flags count where none does, and those
+The settings are those of the agent that runs, which is asked at --status-addr. Flags count where none does, and those
 that say something else than the agent are reported.
 
 PACKETS and BYTES are copies. A frame that goes from one mirrored Pod to another is copied once, where it is sent,

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Method, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     header::{
         ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-        REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use metrics::Metrics;
@@ -14,7 +14,10 @@ use tokio::sync::watch;
 
 use super::{
     budget::Budget,
+    guard::{self, Guard, Refusal},
+    host::is_of_localhost,
     page::{PAGE, POLICY},
+    site::View,
 };
 use crate::{
     foreign,
@@ -23,7 +26,7 @@ use crate::{
     status::live::Live,
 };
 
-/// Bytes of answers under way. With 500 mirrored ports, those at `/metrics` and `/status` have some 300 KB.
+/// Bytes of answers under way, of those to the node's own programs and of all others. With 500 mirrored ports, those at `/metrics` and `/status` have some 300 KB.
 const BUDGET: usize = 16 << 20;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -32,6 +35,10 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
 const PATHS: &str = "there are /, /status, /healthz, /readyz and /metrics\n";
+const ELSEWHERE: &str = "here is /metrics; /, /status, /healthz and /readyz are at --status-addr, by default the node's localhost\n";
+const NAME: &str = "by this name a foreign web page could ask, too; ask for localhost or an address, as in http://127.0.0.1:9475/\n";
+const SPEAK_TLS: &str =
+    "this address speaks HTTPS; with curl: https://, and -k for a self-made certificate\n";
 const BUSY: &str = "too many answers are under way\n";
 
 /// What is served.
@@ -41,6 +48,7 @@ pub struct Service {
     metrics: Metrics,
     agent: Inquirer<Live, Bytes>,
     budget: Budget,
+    outside: Budget,
 }
 
 impl Service {
@@ -51,26 +59,61 @@ impl Service {
         metrics: Metrics,
         agent: Inquirer<Live, Bytes>,
     ) -> Self {
-        Self { health, metrics, agent, budget: Budget::new(BUDGET) }
+        let [budget, outside] = [Budget::new(BUDGET), Budget::new(BUDGET)];
+        Self { health, metrics, agent, budget, outside }
     }
 
-    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    /// Answers a request of somebody who gets this view.
+    pub(super) async fn answer<T>(
+        &self,
+        view: &View,
+        request: &Request<T>,
+    ) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method(), request.uri().path());
         if method != Method::GET && method != Method::HEAD {
             let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
+        match view {
+            View::Local if !is_of_localhost(request) => {
+                answer(StatusCode::MISDIRECTED_REQUEST, TEXT, NAME)
+            }
+            View::Local | View::Everything => self.everything(path).await,
+            View::Plain => answer(StatusCode::BAD_REQUEST, TEXT, SPEAK_TLS),
+            _ if path != guard::PATH => answer(StatusCode::NOT_FOUND, TEXT, ELSEWHERE),
+            View::Metrics => self.metrics(&self.outside),
+            View::Guarded(guard) => self.guarded(guard, request).await,
+        }
+    }
+
+    async fn everything(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/" => page(),
             "/status" => self.status().await,
             "/healthz" => self.liveness(),
             "/readyz" => self.readiness(),
-            "/metrics" => match self.budget.hold(self.metrics.render()) {
-                Some(text) => answer(StatusCode::OK, METRICS, text),
-                None => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, BUSY),
-            },
+            guard::PATH => self.metrics(&self.budget),
             _ => answer(StatusCode::NOT_FOUND, TEXT, PATHS),
         }
+    }
+
+    fn metrics(&self, budget: &Budget) -> Response<Full<Bytes>> {
+        match budget.hold(self.metrics.render()) {
+            Some(text) => answer(StatusCode::OK, METRICS, text),
+            None => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, BUSY),
+        }
+    }
+
+    async fn guarded<T>(&self, guard: &Guard, request: &Request<T>) -> Response<Full<Bytes>> {
+        let Err(refusal) = guard.admit(request.headers()).await else {
+            return self.metrics(&self.outside);
+        };
+        let mut response = answer(refusal.status(), TEXT, refusal.text());
+        if let Refusal::NoToken | Refusal::Unknown = refusal {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 
     async fn status(&self) -> Response<Full<Bytes>> {

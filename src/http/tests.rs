@@ -1,4 +1,4 @@
-use hyper::Method;
+use http_body_util::Full;
 use metrics::Metrics;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -22,9 +22,18 @@ fn healthy() -> Health {
 
 /// A client's end of a connection that is served.
 fn connect(health: Health) -> DuplexStream {
+    connect_to(View::Everything, health)
+}
+
+fn connect_to(view: View, health: Health) -> DuplexStream {
     let (client, server) = duplex(1 << 16);
-    tokio::spawn(serve_connection(server, service(health)));
+    tokio::spawn(serve_connection(server, view, service(health)));
     client
+}
+
+/// What a service answers to who gets everything.
+async fn get(service: &Service, path: &str) -> hyper::Response<Full<bytes::Bytes>> {
+    service.answer(&View::Everything, &Request::get(path).body(()).unwrap()).await
 }
 
 /// All that comes back until the connection ends.
@@ -38,8 +47,19 @@ async fn answer(mut client: DuplexStream, request: &[u8]) -> String {
 
 /// Status line, head and body.
 async fn ask(health: Health, method: &str, path: &str) -> (String, String, String) {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
-    let text = answer(connect(health), request.as_bytes()).await;
+    ask_for(View::Everything, health, "node", method, path).await
+}
+
+/// The same, by who gets `view` and calls the agent `host`.
+async fn ask_for(
+    view: View,
+    health: Health,
+    host: &str,
+    method: &str,
+    path: &str,
+) -> (String, String, String) {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let text = answer(connect_to(view, health), request.as_bytes()).await;
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let (status, fields) = head.split_once("\r\n").unwrap();
     (status.to_owned(), fields.to_owned(), body.to_owned())
@@ -83,9 +103,9 @@ async fn an_agent_that_is_not_ready_says_why_a_reason_a_line() {
 async fn readiness_is_that_of_the_moment() {
     let (sender, health) = watch::channel(Health::default());
     let service = Service::new(health, Metrics::new(), inquiry::channel().0);
-    assert_eq!(service.answer(&Method::GET, "/readyz").await.status(), 503);
+    assert_eq!(get(&service, "/readyz").await.status(), 503);
     sender.send_replace(healthy());
-    assert_eq!(service.answer(&Method::GET, "/readyz").await.status(), 200);
+    assert_eq!(get(&service, "/readyz").await.status(), 200);
 }
 
 #[tokio::test]
@@ -173,16 +193,16 @@ async fn an_agent_that_does_not_answer_is_told_at_status_after_a_while() {
     let (_, health) = watch::channel(healthy());
     let (agent, _inquiries) = inquiry::channel();
     let service = Service::new(health, Metrics::new(), agent);
-    let response = service.answer(&Method::GET, "/status").await;
+    let response = get(&service, "/status").await;
     assert_eq!(response.status(), 503);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_whose_loop_stands_still_is_not_alive() {
     let service = service(healthy());
-    assert_eq!(service.answer(&Method::GET, "/healthz").await.status(), 200);
+    assert_eq!(get(&service, "/healthz").await.status(), 200);
     tokio::time::advance(Duration::from_secs(31)).await;
-    assert_eq!(service.answer(&Method::GET, "/healthz").await.status(), 503);
+    assert_eq!(get(&service, "/healthz").await.status(), 503);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,16 +237,51 @@ async fn a_head_that_is_too_long_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_nothing_is_cut_off() {
     let (mut client, server) = duplex(100);
-    let serving = timeout(CONNECTION_TIME, serve_connection(server, service(healthy())));
+    let serving =
+        timeout(CONNECTION_TIME, serve_connection(server, View::Everything, service(healthy())));
     client.write_all(b"GET /metrics HTTP/1.1\r\nhost: node\r\n\r\n").await.unwrap();
     assert!(serving.await.is_err(), "it was not sent, nor was it given up before its time");
 }
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named_with_the_flag() {
-    let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let error = listen(address).await.unwrap_err().to_string();
-    assert!(error.starts_with(&format!("can't listen at {address} for /metrics: ")), "{error}");
-    assert!(error.contains("--metrics-addr"), "{error}");
+    let site = Site::status("127.0.0.1:0".parse().unwrap());
+    let listener = listen(&site).await.unwrap();
+    let address = listener.address().unwrap();
+    let error = listen(&Site::status(address)).await.map(drop).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("can't listen at {address}: ")), "{error}");
+    assert!(error.contains("--status-addr"), "{error}");
+}
+
+#[tokio::test]
+async fn who_gets_metrics_alone_learns_nothing_else_and_where_that_is() {
+    let health = Health { problems: vec!["default/a: secret".to_owned()], ..Health::default() };
+    let (status, ..) = ask_for(View::Metrics, health.clone(), "node", "GET", "/metrics").await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    for path in ["/", "/status", "/readyz", "/healthz", "/metrics/", "//metrics"] {
+        let (status, _, body) = ask_for(View::Metrics, health.clone(), "node", "GET", path).await;
+        assert_eq!(status, "HTTP/1.1 404 Not Found", "{path}");
+        assert!(body.contains("--status-addr") && !body.contains("secret"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn at_localhost_a_page_of_another_name_is_refused() {
+    for (host, expected) in [
+        ("localhost:9475", "200 OK"),
+        ("127.0.0.1", "200 OK"),
+        ("evil.example", "421 Misdirected Request"),
+    ] {
+        for path in ["/", "/readyz", "/metrics"] {
+            let (status, ..) = ask_for(View::Local, healthy(), host, "GET", path).await;
+            assert_eq!(status, format!("HTTP/1.1 {expected}"), "{host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_http_where_https_is_spoken_is_told() {
+    let (status, _, body) = ask_for(View::Plain, healthy(), "node", "GET", "/metrics").await;
+    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    assert!(body.contains("speaks HTTPS"), "{body}");
 }

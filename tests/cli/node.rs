@@ -18,7 +18,7 @@ use ofmirror::{
     endpoint::Endpoint,
     foreign,
     health::Health,
-    http::{self, Service},
+    http::{self, Service, Site},
     inquiry, nic,
     ovsdb::Snapshot,
     selection::{NamespaceRule, Wish},
@@ -114,9 +114,10 @@ fn serve_agent(settings: Arc<Mutex<Settings>>) -> (watch::Sender<Health>, Socket
     let mut address = None;
     let (asks, mut inquiries) = inquiry::channel();
     block_on(async {
-        let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        address = listener.local_addr().ok();
-        http::start(listener, Service::new(health, Metrics::new(), asks)).unwrap();
+        let site = Site::status("127.0.0.1:0".parse().unwrap());
+        let listener = http::listen(&site).await.unwrap();
+        address = listener.address().ok();
+        http::start(vec![listener], Service::new(health, Metrics::new(), asks)).unwrap();
     });
     thread::spawn(move || {
         block_on(async {
