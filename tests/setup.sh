@@ -13,7 +13,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin
 needed=(
     ovs-vswitchd:openvswitch-switch ovs-ofctl:openvswitch-switch ovsdb-tool:openvswitch-common
     ovn-northd:ovn-central ovn-nbctl:ovn-common ovn-controller:ovn-host
-    ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping tcpdump:tcpdump ethtool:ethtool sysctl:procps iperf3:iperf3 busybox:busybox
+    ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping tcpdump:tcpdump ethtool:ethtool sysctl:procps iperf3:iperf3 busybox:busybox curl:curl
     unshare:util-linux nsenter:util-linux setpriv:util-linux make:make gcc:gcc
 )
 if [ $# != 0 ]; then needed=("$@"); fi

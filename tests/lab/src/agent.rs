@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::ExitStatus,
     sync::atomic::{AtomicU32, Ordering},
@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Invocation, Node, Output, Result,
+    Invocation, Namespace, Node, Output, Result,
     daemon::{Daemon, tail},
     until,
 };
@@ -68,6 +68,35 @@ pub(crate) fn path() -> Result<String> {
     Ok(format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default()))
 }
 
+impl HttpAnswer {
+    /// What somebody in a namespace is answered by HTTP; nothing if nobody listens there (yet).
+    ///
+    /// # Errors
+    /// The answer is not HTTP.
+    pub fn get(namespace: &Namespace, address: SocketAddr, path: &str) -> Result<Option<Self>> {
+        namespace.inside(|| {
+            let mut stream = match TcpStream::connect(address) {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
+                other => other?,
+            };
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            let (head, body) = answer.split_once("\r\n\r\n").context("half an HTTP answer")?;
+            let status = head.split(' ').nth(1).context("no HTTP status")?.parse()?;
+            Ok(Some(Self { status, body: body.to_owned() }))
+        })
+    }
+}
+
+/// The port of localhost that the agent serves its status at because these arguments have it serve its metrics elsewhere.
+fn port_of_status(args: &[&str]) -> Option<u16> {
+    let mut values = args.iter().filter_map(|arg| arg.strip_prefix("--metrics-addr="));
+    let metrics: SocketAddr = values.next()?.parse().ok()?;
+    (!metrics.ip().is_loopback()).then(|| metrics.port())
+}
+
 impl Node {
     /// Starts an agent with `args` besides those that point it at this node, and waits until it is ready.
     ///
@@ -113,7 +142,8 @@ impl Node {
         args: &[&str],
     ) -> Result<Agent<'_>> {
         let number = NEXT_AGENT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST_PORT + u16::try_from(number % 10_000)?;
+        let own_port = FIRST_PORT + u16::try_from(number % 10_000)?;
+        let port = port_of_status(args).unwrap_or(own_port);
         let log = self.log_folder().join(format!("ofmirror-{number}.log"));
         let own = [
             ("--ovs-rundir", self.run_folder().display().to_string()),
@@ -192,19 +222,7 @@ impl Agent<'_> {
     /// # Errors
     /// The answer is not HTTP.
     pub fn get(&self, path: &str) -> Result<Option<HttpAnswer>> {
-        self.node.namespace().inside(|| {
-            let mut stream = match TcpStream::connect(("127.0.0.1", self.port)) {
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
-                other => other?,
-            };
-            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            let (head, body) = answer.split_once("\r\n\r\n").context("half an HTTP answer")?;
-            let status = head.split(' ').nth(1).context("no HTTP status")?.parse()?;
-            Ok(Some(HttpAnswer { status, body: body.to_owned() }))
-        })
+        HttpAnswer::get(self.node.namespace(), (Ipv4Addr::LOCALHOST, self.port).into(), path)
     }
 
     /// What `/status` says, which may be half a second old.
@@ -249,7 +267,7 @@ impl Agent<'_> {
         program.args(args.iter().copied()).args(here).arg(self.address()).run()
     }
 
-    /// Where it serves its health and metrics, within the node's namespace.
+    /// Where it serves its status, health and metrics, within the node's namespace.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }

@@ -10,6 +10,7 @@ mod events;
 mod identity;
 mod kubectl;
 mod objects;
+mod operator;
 
 use std::{
     fs,

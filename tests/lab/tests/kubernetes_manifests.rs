@@ -1,9 +1,9 @@
 //! What `kubectl apply -k` makes of each folder of `deploy/`, as a real API server has it.
 
-use std::fs;
+use std::net::IpAddr;
 
 use anyhow::Context as _;
-use lab::{Cluster, Node, Result, until};
+use lab::{Cluster, DaemonSet, Node, Result, until};
 use serde_json::{Value, json};
 
 /// Each folder that an operator applies, and the capabilities that it adds.
@@ -17,6 +17,13 @@ const NAMESPACE: &str = "ofmirror-system";
 fn get(cluster: &Cluster<'_>, kind: &str, name: &str) -> Result<Value> {
     let object = cluster.kubectl(["get", kind, "-n", NAMESPACE, name, "-o", "json"])?;
     Ok(serde_json::from_str(&object)?)
+}
+
+/// The value of a variable of the agent's container.
+fn variable(set: &DaemonSet, name: &str) -> Result<String> {
+    let list = set.at("/containers/0/env")?.as_array().context("no list")?;
+    let found = list.iter().find(|entry| entry["name"] == name).with_context(|| name.to_owned())?;
+    Ok(found["value"].as_str().with_context(|| format!("{found} has no value"))?.to_owned())
 }
 
 #[test]
@@ -39,9 +46,7 @@ fn the_agents_container_is_confined_in_each_folder() -> Result {
         assert_eq!(set.at("/containers")?.as_array().map(Vec::len), Some(1));
         assert_eq!(set.at("/securityContext/seccompProfile")?, &json!({"type": "RuntimeDefault"}));
         assert_eq!(set.at("/hostNetwork")?, true);
-        // To see what ovs-vswitchd takes of the processors.
-        assert_eq!(set.at("/hostPID")?, true);
-        for shared in ["/hostIPC", "/shareProcessNamespace", "/initContainers"] {
+        for shared in ["/hostPID", "/hostIPC", "/shareProcessNamespace", "/initContainers"] {
             assert!(set.at(shared).is_err(), "{folder}: {shared}");
         }
         // One folder of the host, and that read-only.
@@ -60,7 +65,11 @@ fn the_agents_container_is_confined_in_each_folder() -> Result {
         assert_eq!(set.at("/containers/0/image")?, &json!(image));
         for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
             let get = set.at(&format!("/containers/0/{probe}/httpGet"))?;
-            assert_eq!((&get["path"], &get["port"]), (&json!(path), &json!("metrics")));
+            assert_eq!(get["path"], path);
+            let host = get["host"].as_str().context("no host")?;
+            let asked = format!("{host}:{}", get["port"]);
+            assert_eq!(asked, variable(&set, "OFMIRROR_STATUS_ADDR")?);
+            assert!(host.parse::<IpAddr>()?.is_loopback(), "{host}");
         }
         for bound in ["requests", "limits"] {
             for resource in ["cpu", "memory"] {
@@ -68,6 +77,17 @@ fn the_agents_container_is_confined_in_each_folder() -> Result {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_agent_sees_the_hosts_processes_only_with_the_component_for_that() -> Result {
+    let node = Node::start_bare()?;
+    let cluster = Cluster::start(&node)?;
+    cluster.apply_deploy_with("overlays/ovn-kubernetes", &["cpu-metrics"])?;
+    assert_eq!(cluster.daemon_set()?.at("/hostPID")?, true);
+    cluster.apply_deploy("overlays/ovn-kubernetes")?;
+    assert!(cluster.daemon_set()?.at("/hostPID").is_err());
     Ok(())
 }
 
@@ -108,6 +128,8 @@ fn the_agents_service_account_may_read_pods_and_namespaces_write_events_and_no_m
         ("list", "events.events.k8s.io"),
         ("create", "events"),
         ("patch", "namespaces"),
+        ("create", "tokenreviews.authentication.k8s.io"),
+        ("create", "subjectaccessreviews.authorization.k8s.io"),
     ] {
         assert!(!may(verb, resource)?, "it may {verb} {resource}");
     }
@@ -144,86 +166,6 @@ fn the_agents_pod_is_let_into_its_own_namespace_and_evicts_nobody() -> Result {
     Ok(())
 }
 
-/// The types of the Prometheus operator, with those of their fields that we use, named as in its reference.
-const OPERATOR: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: podmonitors.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  names: {kind: PodMonitor, plural: podmonitors}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec:
-              type: object
-              required: [podMetricsEndpoints, selector]
-              properties:
-                selector:
-                  type: object
-                  properties:
-                    matchLabels: {type: object, additionalProperties: {type: string}}
-                podMetricsEndpoints:
-                  type: array
-                  items:
-                    type: object
-                    properties:
-                      port: {type: string}
-                      path: {type: string}
-                      honorLabels: {type: boolean}
-                      relabelings:
-                        type: array
-                        items:
-                          type: object
-                          properties:
-                            sourceLabels: {type: array, items: {type: string}}
-                            targetLabel: {type: string}
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: prometheusrules.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  names: {kind: PrometheusRule, plural: prometheusrules}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec:
-              type: object
-              properties:
-                groups:
-                  type: array
-                  items:
-                    type: object
-                    required: [name]
-                    properties:
-                      name: {type: string}
-                      rules:
-                        type: array
-                        items:
-                          type: object
-                          required: [expr]
-                          properties:
-                            alert: {type: string}
-                            record: {type: string}
-                            expr: {type: string}
-                            for: {type: string}
-                            labels: {type: object, additionalProperties: {type: string}}
-                            annotations: {type: object, additionalProperties: {type: string}}
-";
-
 #[test]
 fn prometheus_finds_the_agents_by_the_service_or_by_the_operators_component() -> Result {
     let node = Node::start_bare()?;
@@ -236,33 +178,27 @@ fn prometheus_finds_the_agents_by_the_service_or_by_the_operators_component() ->
     let port = cluster.daemon_set()?.at("/containers/0/ports/0/containerPort")?.to_string();
     assert_eq!(service["metadata"]["annotations"]["prometheus.io/port"], port.as_str());
 
-    cluster.apply(OPERATOR)?;
-    cluster.kubectl(["wait", "--for=condition=established", "crd", "--all", "--timeout=30s"])?;
-    // The API server tells clients of new kinds a moment after it has established them.
-    until("the operator's kinds", || {
-        Ok(cluster.kubectl(["get", "podmonitors,prometheusrules", "-A"]).ok())
-    })?;
-    // Kustomize takes no absolute paths.
-    let folder = node.folder().join("kustomization");
-    fs::create_dir(&folder)?;
-    let up = "../".repeat(folder.components().count() - 1);
-    let deploy = format!("{up}{}/../../deploy", &env!("CARGO_MANIFEST_DIR")[1..]);
-    let text = format!(
-        "resources: [{deploy}/overlays/kube-ovn]\n\
-         components: [{deploy}/components/prometheus-operator]\n"
-    );
-    fs::write(folder.join("kustomization.yaml"), text)?;
-    let folder = folder.display().to_string();
-    cluster.kubectl(["apply", "--validate=strict", "-k", &folder])?;
-    let monitor = get(&cluster, "podmonitor", "ofmirror")?;
-    assert_eq!(monitor["spec"]["selector"]["matchLabels"], labels);
+    cluster.add_operator_types()?;
+    cluster.apply_deploy_with("overlays/kube-ovn", &["prometheus-operator"])?;
+    let monitor = get(&cluster, "servicemonitor", "ofmirror")?;
+    let service = get(&cluster, "service", "ofmirror")?;
+    let wanted = &monitor["spec"]["selector"]["matchLabels"];
+    for (label, value) in wanted.as_object().context("no labels")? {
+        assert_eq!(&service["metadata"]["labels"][label], value, "{label}");
+    }
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
     let named = cluster.daemon_set()?.at("/containers/0/ports/0/name")?.clone();
-    assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], named);
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], named);
+    // It shows who it is, and the agents ask.
+    assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["bearerTokenFile"], "/var/run/secrets/kubernetes.io/serviceaccount/token");
+    assert_eq!(variable(&cluster.daemon_set()?, "OFMIRROR_METRICS_AUTH")?, "kubernetes");
     let rules = get(&cluster, "prometheusrule", "ofmirror")?;
     let groups = rules["spec"]["groups"].as_array().context("no groups of rules")?;
     let names: Vec<_> = groups.iter().map(|group| &group["name"]).collect();
     assert_eq!(names, ["ofmirror.recording", "ofmirror.alerts"]);
-    let annotations = get(&cluster, "service", "ofmirror")?["metadata"]["annotations"].to_string();
+    let annotations = service["metadata"]["annotations"].to_string();
     assert!(!annotations.contains("\"prometheus.io/scrape\""), "scraped twice: {annotations}");
     Ok(())
 }

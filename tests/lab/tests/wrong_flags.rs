@@ -196,7 +196,28 @@ fn addresses() -> Vec<WrongFlag> {
         address("localhost:9475", "a name"),
         address("127.0.0.1:99999", "no port"),
         address("", "empty"),
+        wrong("--status-addr=127.0.0.1:9801", "in use")
+            .refused(&["--status-addr", "127.0.0.1:9801"]),
+        wrong("--status-addr=localhost:9475", "a name").refused(&["--status-addr"]),
+        wrong("--metrics-auth=password", "no such way").refused(&["--metrics-auth", "password"]),
+        guarded(&[]).refused(&["--metrics-auth=kubernetes", "--status-addr"]),
+        guarded(&["--status-addr=0.0.0.0:9476"]).refused(&["0.0.0.0:9476"]),
+        guarded(&[
+            "--status-addr=127.0.0.1:9476",
+            "--metrics-tls-cert=RUN/none",
+            "--metrics-tls-key=RUN/none",
+        ])
+        .refused(&["/none: No such file"]),
+        wrong("--metrics-tls-cert=a", "for nothing")
+            .and("--metrics-tls-key=b")
+            .refused(&["--metrics-auth"]),
     ]
+}
+
+/// Guarded metrics, with other flags that do not go with that.
+fn guarded(flags: &[&str]) -> WrongFlag {
+    let wrong = wrong("--metrics-auth=kubernetes", "what is served without asking");
+    flags.iter().fold(wrong, |wrong, flag| wrong.and(flag))
 }
 
 /// Which Pods, and when.

@@ -76,7 +76,7 @@ fn ask(node: &Node, agent: &Agent<'_>, path: &str) -> Result<String> {
 /// What Prometheus and the page do, on a connection of its own each time.
 fn exchange(agent: &Agent<'_>, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(agent.address())?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.1 200"), "the agent says {answer}");

@@ -1,9 +1,9 @@
 //! The DaemonSet of `deploy/`, and agents that run as it says.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cluster, ServiceAccount};
 use crate::{Agent, Invocation, Result, agent};
@@ -38,6 +38,24 @@ impl<'a> Cluster<'a> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(folder);
         let path = path.display().to_string();
         self.kubectl(["apply", "--validate=strict", "-k", &path]).map(drop)
+    }
+
+    /// Applies a kustomization of an operator's own, of a folder of `deploy/` and some of its components.
+    ///
+    /// # Errors
+    /// As [`Self::apply_deploy`].
+    pub fn apply_deploy_with(&self, folder: &str, components: &[&str]) -> Result {
+        let own = self.node().folder().join("kustomization");
+        fs::create_dir_all(&own)?;
+        // Kustomize takes no absolute paths.
+        let up = "../".repeat(own.components().count() - 1);
+        let deploy = format!("{up}{}/../../deploy", &env!("CARGO_MANIFEST_DIR")[1..]);
+        let components: Vec<_> =
+            components.iter().map(|name| format!("{deploy}/components/{name}")).collect();
+        let text = json!({"resources": [format!("{deploy}/{folder}")], "components": components});
+        fs::write(own.join("kustomization.yaml"), text.to_string())?;
+        let own = own.display().to_string();
+        self.kubectl(["apply", "--validate=strict", "-k", &own]).map(drop)
     }
 
     /// Does what an operator does for the simplest of nodes, and gives who the agent is then.
@@ -129,20 +147,22 @@ impl DaemonSet {
         Ok(names.iter().map(|name| format!(",+{}", name.to_lowercase())).collect())
     }
 
-    /// The variables of the container. The address to listen at is the lab's own affair.
+    /// The variables of the container. The addresses to listen at are the lab's own affair.
     fn environment(&self, node: &str) -> Result<Vec<(String, String)>> {
         let list = self.at("/containers/0/env")?.as_array().context("no list")?;
         let mut env = Vec::new();
         for entry in list {
             let name = entry["name"].as_str().context("a variable without a name")?;
+            if ["POD_IP", "OFMIRROR_METRICS_ADDR", "OFMIRROR_STATUS_ADDR"].contains(&name) {
+                continue;
+            }
             let field = entry.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str);
             let value = match (entry["value"].as_str(), field) {
                 (Some(value), None) => value,
                 (None, Some("spec.nodeName")) => node,
-                (None, Some("status.podIP")) => "127.0.0.1",
                 _ => anyhow::bail!("the lab can't make the value of {entry}"),
             };
-            env.push((name.to_owned(), value.replace("$(POD_IP)", "127.0.0.1")));
+            env.push((name.to_owned(), value.to_owned()));
         }
         Ok(env)
     }
