@@ -15,6 +15,7 @@ pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::{self, Discriminant},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -106,7 +107,8 @@ pub struct Overhead {
     /// A reading is under way.
     reading: bool,
     due: Instant,
-    unreadable: Option<String>,
+    /// Which kinds of reasons why processor time can't be read have been logged since it last could.
+    unreadable: Vec<Discriminant<Unreadable>>,
     metrics: Metrics,
 }
 
@@ -129,7 +131,7 @@ impl Overhead {
             situation: Situation::default(),
             reading: false,
             due: now,
-            unreadable: None,
+            unreadable: Vec::new(),
             metrics,
         }
     }
@@ -185,7 +187,7 @@ impl Overhead {
         self.metrics.switched_bytes.inc_by(passed.bytes);
         let cpu = self.charge(bridge.datapath, time);
         let opened = self.opened.replace(now);
-        let disturbed = std::mem::replace(&mut self.disturbed, self.situation.changing);
+        let disturbed = mem::replace(&mut self.disturbed, self.situation.changing);
         if let (Some(cpu), Some(opened), Some(hooks)) = (cpu, opened, self.situation.hooks)
             && passed.same
             && !disturbed
@@ -255,7 +257,7 @@ impl Overhead {
 
     /// Takes note of how our flows are; to be called whenever that may have changed.
     pub fn look(&mut self, situation: Situation, now: Instant) {
-        let before = std::mem::replace(&mut self.situation, situation);
+        let before = mem::replace(&mut self.situation, situation);
         let changed = before.hooks != situation.hooks;
         self.disturbed |= situation.changing || changed;
         // One change of hooks among thousands must not cost a reading of all ports. But that there are hooks now, or none, is worth a
@@ -287,17 +289,20 @@ impl Overhead {
         let reading = match time {
             Ok(reading) => reading,
             Err(error) => {
-                let error = error.to_string();
-                if self.unreadable.as_ref() != Some(&error) {
+                // It names a process that is another one whenever the switch restarts.
+                let kind = mem::discriminant(&error);
+                if !self.unreadable.contains(&kind) {
                     tracing::info!(
-                        %error, "processor time of the datapath can't be read, so what mirroring costs can't be told"
+                        %error,
+                        "processor time of the datapath can't be read: ofmirror_cpu_overhead_ratio and ofmirror_datapath_cpu_seconds_total are absent, all else works. {}",
+                        error.remedy()
                     );
-                    self.unreadable = Some(error);
+                    self.unreadable.push(kind);
                 }
                 return None;
             }
         };
-        self.unreadable = None;
+        self.unreadable.clear();
         let used = self.account.take_in(&reading);
         for (component, time) in &used.times {
             let counter = self.metrics.cpu.with_label_values(&[component.to_string()]);

@@ -98,6 +98,20 @@ pub enum Unreadable {
     Kernel(ProcError),
 }
 
+impl Unreadable {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::PidFile { .. } => "Point --ovs-rundir at the folder with ovs-vswitchd.pid",
+            Self::Process { .. } => {
+                "The agent has to see the host's processes: a Pod needs hostPID: true, as deploy/components/cpu-metrics sets it"
+            }
+            Self::Kernel(_) => "Mount the host's /proc",
+        }
+    }
+}
+
 /// Reads the times of the process that wrote `pidfile`.
 ///
 /// # Errors

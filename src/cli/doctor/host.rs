@@ -156,7 +156,7 @@ impl Host {
             Err(error) => Check::warning(
                 subject,
                 format!("{error}, so what mirroring costs can't be told"),
-                "run where the processes of the host can be seen: a Pod needs hostPID: true; and point --ovs-rundir at the folder with ovs-vswitchd.pid",
+                error.remedy(),
             ),
         }
     }

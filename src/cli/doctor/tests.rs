@@ -1,7 +1,7 @@
 use std::io;
 
 use super::*;
-use crate::overhead::processor;
+use crate::overhead::processor::{self, Unreadable};
 
 fn host(kind: Option<io::ErrorKind>, capabilities: &str) -> Host {
     let result = || kind.map_or(Ok(()), |kind| Err(io::Error::from(kind)));
@@ -65,6 +65,9 @@ fn processor_time_that_is_out_of_sight_is_a_warning_that_says_how_to_see_it() {
     let check = host(None, "0").processor_time();
     assert_eq!(check.verdict, Verdict::Warning);
     assert!(check.finding.contains("/nonexistent/ovs-vswitchd.pid: No such file"), "{check:?}");
+    assert!(check.remedy.expect("a warning").contains("--ovs-rundir"));
+    let hidden = Unreadable::Process { pid: 7, reason: "it is not there".to_owned() };
+    let check = Host { time: Err(hidden), ..host(None, "0") }.processor_time();
     assert!(check.remedy.expect("a warning").contains("hostPID: true"));
 }
 

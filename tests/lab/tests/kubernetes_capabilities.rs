@@ -103,6 +103,44 @@ fn without_any_one_of_its_capabilities_the_agent_is_not_ready_and_says_why() -> 
 }
 
 #[test]
+fn without_the_hosts_processes_all_works_but_what_mirroring_costs_and_that_is_said_once() -> Result
+{
+    let node = Node::start()?;
+    let cluster = Cluster::start(&node)?;
+    cluster.apply_deploy("")?;
+    let agent = cluster.launch_container_apart(&cluster.daemon_set()?, &ALL)?;
+    agent.await_ready()?;
+    let capture = node.capture(&EVERYONE)?;
+    node.say_everything()?;
+    capture.finish()?.assert_exact();
+    let lines = |agent: &Agent<'_>| -> Result<usize> {
+        let log = agent.log()?;
+        let said: Vec<_> = log.lines().filter(|line| line.contains("processor time")).collect();
+        assert!(said.iter().all(|line| line.contains(" INFO ")), "{said:?}");
+        assert!(said.iter().all(|line| line.contains("deploy/components/cpu-metrics")), "{said:?}");
+        Ok(said.len())
+    };
+    until("it to be said", || Ok((lines(&agent)? > 0).then_some(())))?;
+    // Another process each time; the ports are read again when hooks are back.
+    for _ in 0..2 {
+        node.restart(Service::Vswitchd)?;
+        agent.await_ready()?;
+        let read = agent.metric("ofmirror_switched_packets_total")?;
+        until("the ports to be read", || {
+            // OVN may not be done yet.
+            let _ = node.pod("a").ping(node.pod("c").ip4());
+            Ok((agent.metric("ofmirror_switched_packets_total")? > read).then_some(()))
+        })?;
+    }
+    assert_eq!(lines(&agent)?, 1, "{}", agent.log()?);
+    let metrics = agent.get("/metrics")?.context("it does not listen")?.body;
+    for absent in ["\nofmirror_cpu_overhead_ratio ", "\nofmirror_datapath_cpu_seconds_total{"] {
+        assert!(!metrics.contains(absent), "{metrics}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_agent_whose_folder_of_sockets_was_made_anew_ends_so_that_its_next_container_sees_the_new_one()
 -> Result {
     let node = Node::start()?;

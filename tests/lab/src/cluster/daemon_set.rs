@@ -77,24 +77,51 @@ impl<'a> Cluster<'a> {
     }
 
     /// Starts an agent as a container of the DaemonSet, with its ServiceAccount, flags and rights and no others, and does
-    /// not wait for it. What the lab leaves out is seccomp, and that all but a few files are hidden.
+    /// not wait for it. What the lab leaves out is seccomp, that all but a few files are hidden, and that the host's processes
+    /// are.
     ///
     /// # Errors
     /// The DaemonSet asks for what this does not do, or there is no binary.
     pub fn launch_container(&self, set: &DaemonSet, args: &[&str]) -> Result<Agent<'a>> {
+        self.launch_unshared(&["--mount"], set, args)
+    }
+
+    /// Starts an agent as [`Self::launch_container`] does, in a PID namespace of its own, as a Pod without hostPID has. It can
+    /// be killed, but not be told to stop: signals get to its parent, and so do questions after its process.
+    ///
+    /// # Errors
+    /// As [`Self::launch_container`].
+    pub fn launch_container_apart(&self, set: &DaemonSet, args: &[&str]) -> Result<Agent<'a>> {
+        let apart = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+        self.launch_unshared(&apart, set, args)
+    }
+
+    fn launch_unshared(
+        &self,
+        unshared: &[&str],
+        set: &DaemonSet,
+        args: &[&str],
+    ) -> Result<Agent<'a>> {
         let name = set.at("/serviceAccountName")?.as_str().context("a name")?;
         let account = self.service_account("ofmirror-system", name)?;
         let node = self.node().name();
         let env = set.environment(node)?;
         let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let program = self.confine(&account, set)?.arg(agent::binary()?.display().to_string());
+        let program =
+            self.confine(unshared, &account, set)?.arg(agent::binary()?.display().to_string());
         self.node().start_agent(program, &env, args)
     }
 
-    fn confine(&self, account: &ServiceAccount, set: &DaemonSet) -> Result<Invocation> {
+    fn confine(
+        &self,
+        unshared: &[&str],
+        account: &ServiceAccount,
+        set: &DaemonSet,
+    ) -> Result<Invocation> {
         let sockets = self.node().run_folder().display().to_string();
         let confined = self.program(account, "unshare")?;
-        Ok(confined.args(["--mount", "sh", "-c", CONFINE, "sh", &sockets, &set.setpriv()?]))
+        let shell = ["sh", "-c", CONFINE, "sh", &sockets, &set.setpriv()?];
+        Ok(confined.args(unshared.iter().copied()).args(shell))
     }
 }
 
