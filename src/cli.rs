@@ -16,7 +16,6 @@ use std::{
     collections::BTreeSet,
     io::{self, Write as _},
     net::SocketAddr,
-    path::PathBuf,
     process::ExitCode,
 };
 
