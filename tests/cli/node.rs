@@ -179,7 +179,7 @@ impl Node {
         };
         loop {
             let mut stream = TcpStream::connect(&self.agent).unwrap();
-            stream.write_all(b"GET /status HTTP/1.1\r\nhost: node\r\n\r\n").unwrap();
+            stream.write_all(b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).unwrap();
             if String::from_utf8(answer).unwrap().contains(&stated) {
