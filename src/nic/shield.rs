@@ -82,15 +82,18 @@ impl Shield {
     /// Installs what is missing of it, in place of what is left of an earlier one.
     ///
     /// # Errors
-    /// The kernel has no nftables or refuses it, or did so less than a minute ago. Where it refuses only the part for ARP,
-    /// which the kernel does not run on a NIC without ARP anyway, there is no error.
+    /// The kernel has no nftables or refuses it, or did so less than a minute ago. Where it refuses only the part for ARP, that
+    /// is an error for a NIC whose other end is on the node; on the NIC itself ARP is off anyway.
     pub fn hold(&self) -> Result<(), ShieldError> {
         self.hold_ipv6()?;
         self.hold_one(Family::Ipv4)?;
-        if let Err(error) = self.hold_one(Family::Arp) {
-            tracing::debug!(%error, link = self.nic, "no filter for ARP");
+        match self.hold_one(Family::Arp) {
+            Err(error) if self.peer.is_none() => {
+                tracing::debug!(%error, link = self.nic, "no filter for ARP");
+                Ok(())
+            }
+            result => result,
         }
-        Ok(())
     }
 
     /// As [`Self::hold`], of IPv6 alone, by which a frame could give the node routes and addresses.

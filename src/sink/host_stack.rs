@@ -59,7 +59,12 @@ impl Sparing {
     /// As is wished.
     #[must_use]
     pub fn new(wish: HostStack) -> Self {
-        let shielded = |link: &Link, wish| shield(&link.name, Some(link), wish).hold_ipv6().is_ok();
+        let shielded = |link: &Link, wish| {
+            let shield = shield(&link.name, Some(link), wish);
+            // Nothing else keeps ARP from the other end of a pair, where the node may answer and learn.
+            let held = if link.reach.peer.is_some() { shield.hold() } else { shield.hold_ipv6() };
+            held.is_ok()
+        };
         Self { wish, shielded, refused: None, next: None, pause: PAUSE }
     }
 
@@ -109,7 +114,7 @@ impl Sparing {
         if interface.kind != "internal" {
             let peer = link.reach.peer.as_ref().filter(|_| !(self.shielded)(link, self.wish))?;
             return Some(format!(
-                "nothing is copied to {nic}, as it leads to {peer} on this node, and nothing would keep router advertisements of Pods from the node: the kernel refuses a filter of nftables"
+                "nothing is copied to {nic}, as it leads to {peer} on this node, and nothing would keep router advertisements and ARP of Pods from the node: the kernel refuses a filter of nftables"
             ));
         }
         if is_taken(link) || !self.needs_bridge(link) {
