@@ -177,7 +177,8 @@ impl Node {
             let text = serde_json::to_string(&StatedSettings::of(&settings)).unwrap();
             foreign::json(&text).into_owned()
         };
-        loop {
+        // Each takes a moment; the answer is there after one or two.
+        for _ in 0..1000 {
             let mut stream = TcpStream::connect(&self.agent).unwrap();
             stream.write_all(b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
             let mut answer = Vec::new();
@@ -186,6 +187,7 @@ impl Node {
                 return;
             }
         }
+        panic!("the agent does not state {stated}");
     }
 
     /// Makes the mirror NIC quiet, as the agent does.
