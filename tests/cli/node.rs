@@ -10,6 +10,7 @@ use std::{
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use flows::marker::MarkerBits;
@@ -177,8 +178,9 @@ impl Node {
             let text = serde_json::to_string(&StatedSettings::of(&settings)).unwrap();
             foreign::json(&text).into_owned()
         };
-        // Each takes a moment; the answer is there after one or two.
-        for _ in 0..1000 {
+        // The agent's thread answers within half a second; whoever waits for ever hides why.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             let mut stream = TcpStream::connect(&self.agent).unwrap();
             stream.write_all(b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
             let mut answer = Vec::new();
