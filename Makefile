@@ -20,10 +20,10 @@ lab-programs: setup
 	@echo "compiling ofmirror and the lab, which takes minutes the first time"
 	@cargo build -p ofmirror -p lab
 
-demo: lab-programs ## Show what ofmirror does, on a node with OVN that comes and goes, in a minute
+demo: lab-programs ## Show what ofmirror does, on a node with OVN that comes and goes; takes a minute, and minutes more the first time, to compile
 	@tests/lab/sandbox "$(TARGET)/debug/lab" demo
 
-test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included
+test: build ## Run all tests, those on a real OVN node and a real Kubernetes API server included; takes half an hour, and longer the first time
 	@tests/run-all
 
 test-compat: build ## Run the core tests on the Open vSwitch and OVN of Debian's next suites too
